@@ -1,0 +1,8 @@
+//! MailStore: a POP3, IMAP4 and SMTP proxy that keeps every message that passes in plain Maildirs.
+//!
+//! Three parts know nothing of each other's insides: [`protocol`] (bytes in, actions out, no I/O), [`net`] (the only
+//! code that touches sockets) and [`archive`] (the only code that touches the spool). [`server`] joins them into sessions.
+
+pub mod archive;
+pub mod config;
+pub mod protocol;

@@ -1,0 +1,139 @@
+//! The three protocols, sans I/O.
+//!
+//! A [`Protocol`] object serves one session. It is given the bytes of both sides and performs, strictly in order, what
+//! is to be done through a [`Host`]: send bytes, begin a draft, append, prepare, commit, end. It never touches a socket, a
+//! file or a clock, so that a transcript is a test. The host answers at once whether the archive could do its part: the
+//! protocol needs that verdict before it decides what the next byte to its peers is ("kept before completed").
+
+pub mod line;
+pub mod sasl;
+
+use crate::archive::{Destination, Owner};
+
+/// Which of the two peers: the one that connected to us, or the real server that we connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    /// The opposite side.
+    pub fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+}
+
+/// A draft that the host began and has neither kept nor aborted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DraftId(pub u32);
+
+/// The archive could not keep the message and `on_archive_failure = refuse` forbids to pass it. The host has logged and
+/// counted it, and the draft is gone. With `pass` the host never answers so: it swallows what follows for that draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// Why a session ends. What the administrator reads in the closing line (`reason=`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As the protocol provides: QUIT, LOGOUT, or a peer that closed at a place where it may.
+    Orderly(&'static str),
+    /// A peer broke the protocol or its framing was lost, or the message could not be kept. The text says who did what.
+    Fault(String),
+}
+
+/// What a protocol can have done. Everything is performed in the order of the calls.
+pub trait Host {
+    /// Queues bytes for that side.
+    fn send(&mut self, to: Side, bytes: &[u8]);
+
+    /// Once all that is queued for this side has left: TLS handshake. The host ends the session with a reason where bytes of
+    /// that side are waiting unread (they came before the handshake). The protocol must not consume input of that side
+    /// behind the line that led here. [`Protocol::tls_started`] follows on success.
+    fn start_tls(&mut self, side: Side);
+
+    /// Ends the session once all that is queued for both sides has left. Later input is not delivered any more.
+    fn end(&mut self, end: End);
+
+    /// The server accepted this login; ends the login timeout and names the session in the log.
+    fn logged_in(&mut self, owner: &Owner);
+
+    /// The login is forgotten.
+    fn logged_out(&mut self);
+
+    /// Begins a draft for these destinations (one copy each; never empty; the same owner twice counts once, the first wins).
+    /// `size`: octets, where the peer announced them, to refuse early what is over `max_message_size`.
+    fn begin(&mut self, to: &[Destination], size: Option<u64>) -> Result<DraftId, Refused>;
+
+    /// Adds bytes of the message as it is (unstuffed).
+    fn append(&mut self, draft: DraftId, bytes: &[u8]) -> Result<(), Refused>;
+
+    /// Adds all bytes of another draft, which is gone afterwards.
+    fn append_draft(&mut self, draft: DraftId, other: DraftId) -> Result<(), Refused>;
+
+    /// The date received (Unix time, seconds), where the session showed it (INTERNALDATE, APPEND's date-time).
+    fn date(&mut self, draft: DraftId, seconds: i64);
+
+    /// Outgoing: the message is whole; it is on disk, marked and flushed, when this returns. To be followed by `commit` or
+    /// `abort` when the server has answered; a session that ends before counts as `commit` (the server may have it).
+    fn prepare(&mut self, draft: DraftId) -> Result<(), Refused>;
+
+    /// Outgoing: the server took a prepared message; it is in its folder. A failure is logged and never undoes the server's
+    /// success: the prepared file stays and is committed at the next start.
+    fn commit(&mut self, draft: DraftId);
+
+    /// Incoming: the message is whole; it is kept at the next `settle` at the latest.
+    fn finish(&mut self, draft: DraftId);
+
+    /// Incoming: all that was finished is on disk under its final name when this returns. To be called right before the bytes
+    /// that tell the client that the messages are complete.
+    fn settle(&mut self) -> Result<(), Refused>;
+
+    /// The message did not come whole, or the server refused it: nothing of it stays.
+    fn abort(&mut self, draft: DraftId);
+
+    /// A message passes (or may have passed) that is not kept, for a reason the archive does not know. Logged as a warning and
+    /// counted. `why` is a sentence with all that an administrator needs, peers' bytes in it escaped (`logging::escape`).
+    fn not_kept(&mut self, why: &str);
+
+    /// A fact for the log, at debug level. Never a password, a token, or message text.
+    fn note(&mut self, text: &str);
+}
+
+/// Why the host says farewell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The login or idle timeout.
+    Timeout,
+    /// `shutdown_grace` is over.
+    Shutdown,
+    /// The other side went away or broke its protocol.
+    Lost,
+    /// A message could not be kept.
+    NotKept,
+}
+
+/// One session's protocol. All calls come from one thread.
+pub trait Protocol: Send {
+    /// Takes bytes of one side. Returns how many it consumed: fewer than given where it holds that side back (it
+    /// waits for the other side); the rest is given again, with what came after it, once the other side has been heard.
+    fn input(&mut self, from: Side, bytes: &[u8], host: &mut dyn Host) -> usize;
+
+    /// That side will send no more (FIN or close_notify). All its earlier bytes have been consumed, or never will be.
+    /// Aborts what is half received. For the server's: the host flushes and closes afterwards. For the client's: the host goes on until
+    /// [`Protocol::outstanding`] is false.
+    fn eof(&mut self, from: Side, host: &mut dyn Host);
+
+    /// The handshake asked for with [`Host::start_tls`] succeeded.
+    fn tls_started(&mut self, side: Side, host: &mut dyn Host);
+
+    /// Whether the client still waits for an answer of the server.
+    fn outstanding(&self) -> bool;
+
+    /// A last line for the client in the protocol's words, CRLF included; none where the client is in the middle of a reply and would
+    /// take it for part of that.
+    fn farewell(&self, why: Farewell) -> Option<Vec<u8>>;
+}
