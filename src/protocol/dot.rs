@@ -45,7 +45,7 @@ pub enum Event<'a> {
     /// Strict mode: here is what a laxer reader might take for the end; the text says what. None of the bytes given has been
     /// taken. Told once: who goes on feeding gets the rest as in the lenient mode (to swallow all up to the true end).
     Dubious(&'static str),
-    /// All bytes were taken and are held: more are needed to tell data from the terminator.
+    /// The bytes taken are held: more are needed to tell data from the terminator.
     Held,
 }
 

@@ -8,6 +8,8 @@
 pub mod dot;
 pub mod line;
 pub mod sasl;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::archive::{Destination, Owner};
 
