@@ -8,6 +8,7 @@
 pub mod dot;
 pub mod line;
 pub mod sasl;
+pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
