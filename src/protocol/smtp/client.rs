@@ -19,7 +19,9 @@ pub(super) enum Input {
     /// A line of this exchange, once the server has answered.
     Sasl(Sasl),
     /// DATA was forwarded: nothing is taken before the server has answered.
-    DataAsked { draft: Option<DraftId> },
+    DataAsked {
+        draft: Option<DraftId>,
+    },
     Data(Data),
     Chunk(Chunk),
     /// QUIT was forwarded: nothing is taken any more.
@@ -71,6 +73,7 @@ impl Smtp {
     /// Takes some bytes (possibly none, but then something else has moved), or none because the client is held back.
     fn client_step(&mut self, bytes: &[u8], host: &mut dyn Host) -> Option<usize> {
         match self.stage {
+            _ if self.client_gone => return Some(bytes.len()),
             Stage::Ended => return Some(bytes.len()),
             Stage::Upstream(_) | Stage::ClientHandshake => return None,
             Stage::Open => {}
@@ -132,7 +135,8 @@ impl Smtp {
             Verb::Auth | Verb::Data | Verb::StartTls => false,
             // The first chunk of a message waits to know who gets a copy; the others need not.
             Verb::Bdat => {
-                let chunk_or_ours = |one: &Pending| matches!(one, Pending::Server(Asked::Chunk { .. }) | Pending::Local(_));
+                let chunk_or_ours =
+                    |one: &Pending| matches!(one, Pending::Server(Asked::Chunk { .. }) | Pending::Local(_));
                 self.chunking.is_some() && self.pending.iter().all(chunk_or_ours)
             }
             _ => true,
@@ -144,7 +148,9 @@ impl Smtp {
         match verb {
             Verb::Empty => self.answer(b"500 5.5.2 Empty command\r\n", host),
             Verb::Barred => {
-                host.note(&format!("refused the command {}", escape(line)));
+                // The verb alone: what stands behind it may be a login in another dialect (X-EXPS).
+                let verb = &line[..line.len() - argument.len()];
+                host.note(&format!("refused the command {}", escape(verb)));
                 self.answer(b"502 5.5.1 Command not implemented\r\n", host);
             }
             Verb::Lhlo => self.answer(b"500 5.5.1 This is SMTP, not LMTP\r\n", host),
@@ -202,7 +208,9 @@ impl Smtp {
         };
         let hidden = self.hidden_mechanisms.contains(&name.to_ascii_uppercase());
         let Some(mechanism) = Mechanism::parse(name).filter(|_| !hidden) else {
-            host.note(&format!("refused the mechanism {}", escape(name)));
+            // A word that the server did not offer might be a credential in the wrong place.
+            let shown = if hidden { escape(name) } else { "one that is not offered".into() };
+            host.note(&format!("refused a login by a mechanism: {shown}"));
             return self.answer(b"504 5.5.4 Authentication mechanism not supported\r\n", host);
         };
         let mut exchange = Exchange::new(mechanism);
@@ -264,9 +272,11 @@ impl Smtp {
 
     /// The client will send no more: what it has begun cannot be completed; what it waits for still comes.
     pub(super) fn client_eof(&mut self, host: &mut dyn Host) {
+        self.client_gone = true;
         self.client_line.clear();
         self.line_waits = false;
         match (self.stage, &self.input) {
+            (Stage::Open, input) if input.refusal().is_some() => self.end_refused(host),
             (Stage::Open, Input::Data(_) | Input::Chunk(_) | Input::DataAsked { .. }) => {
                 self.end(End::Fault("the client closed in the middle of a message".into()), host);
             }

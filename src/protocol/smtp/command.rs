@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn what_is_barred() {
-        for line in ["BURL imap://x", "xclient NAME=x", "XFORWARD", "ETRN x", "ATRN", "TURN", "XEXCH50 1 2", "X-LINK2STATE"] {
+        for line in
+            ["BURL imap://x", "xclient NAME=x", "XFORWARD", "ETRN x", "ATRN", "TURN", "XEXCH50 1 2", "X-LINK2STATE"]
+        {
             assert_eq!(parse(line.as_bytes()).0, Verb::Barred, "{line}");
         }
         for line in ["X-ANONYMOUSTLS", "X-EXPS GSSAPI", "XSHADOW", "xshadowrequest x", "XCLIENT=x"] {
@@ -128,7 +130,8 @@ mod tests {
         assert_eq!(chunk(b" 10 LAST"), Some((10, true)));
         assert_eq!(chunk(b"\t0  last "), Some((0, true)));
         assert_eq!(chunk(b" 18446744073709551615"), Some((u64::MAX, false)));
-        for text in [&b""[..], b" ", b"10", b" 18446744073709551616", b" -1", b" +1", b" 1x", b" 1 FIRST", b" 1 LAST 2"] {
+        for text in [&b""[..], b" ", b"10", b" 18446744073709551616", b" -1", b" +1", b" 1x", b" 1 FIRST", b" 1 LAST 2"]
+        {
             assert_eq!(chunk(text), None, "{text:?}");
         }
     }

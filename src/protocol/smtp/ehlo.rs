@@ -49,7 +49,8 @@ pub(super) fn filter(lines: &[Vec<u8>], offer: Offer) -> Filtered {
     for (at, line) in kept.iter_mut().enumerate() {
         set_separator(line, if at == last { b' ' } else { b'-' });
     }
-    let hidden = offered.iter().filter(|offered| !allowed.contains(offered)).map(|name| name.to_ascii_uppercase()).collect();
+    let hidden =
+        offered.iter().filter(|offered| !allowed.contains(offered)).map(|name| name.to_ascii_uppercase()).collect();
     Filtered { bytes: kept.concat(), hidden }
 }
 

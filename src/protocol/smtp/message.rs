@@ -116,22 +116,25 @@ impl Smtp {
         let (taken, event) = data.unstuffer.step(bytes);
         match event {
             Event::Held => {}
-            Event::Data { raw, message } => match &mut data.refused {
-                Some(refusal) => {
+            Event::Data { raw, message } => {
+                if data.refused.is_none() {
+                    match append(&mut data.draft, message, host) {
+                        Ok(()) => host.send(Side::Server, raw),
+                        Err(Refused) => data.refused = Some(Refusal::not_kept()),
+                    }
+                }
+                if let Some(refusal) = &mut data.refused {
                     refusal.swallowed = refusal.swallowed.saturating_add(raw.len() as u64);
                     if refusal.swallowed > self.settings.max_message_size {
                         self.end_refused(host);
                     }
                 }
-                None => match append(&mut data.draft, message, host) {
-                    Ok(()) => host.send(Side::Server, raw),
-                    Err(Refused) => data.refused = Some(Refusal::not_kept()),
-                },
-            },
+            }
             Event::Dubious(what) => {
                 if let Some(draft) = data.draft.take() {
                     host.abort(draft);
                 }
+                host.note(&format!("a message is refused: the client sent {what}"));
                 // A message that is refused already is swallowed up to the true end in any case.
                 data.refused.get_or_insert_with(|| Refusal {
                     reply: format!("550 5.5.2 Message refused: {what}\r\n").into_bytes(),
@@ -220,27 +223,27 @@ impl Smtp {
         let bytes = &bytes[..taken];
         chunk.left -= taken as u64;
         let over = chunk.left == 0;
-        let mut too_much = false;
-        match &mut chunk.fate {
-            Fate::Swallowed { octets, .. } | Fate::Stuck(Refusal { swallowed: octets, .. }) => {
-                *octets = octets.saturating_add(taken as u64);
-                too_much = *octets > self.settings.max_message_size;
-            }
-            Fate::Passes => {
-                let appended = match &mut self.chunking {
-                    Some(chunking) => append(&mut chunking.draft, bytes, host),
-                    None => Ok(()),
-                };
-                match appended {
-                    Ok(()) => host.send(Side::Server, bytes),
-                    Err(Refused) => {
-                        chunk.fate = Fate::Stuck(Refusal::not_kept());
-                        self.withdraw_chunk(host);
-                    }
+        let mut stuck = false;
+        if let Fate::Passes = chunk.fate {
+            match self.chunking.as_mut().map_or(Ok(()), |chunking| append(&mut chunking.draft, bytes, host)) {
+                Ok(()) => host.send(Side::Server, bytes),
+                Err(Refused) => {
+                    chunk.fate = Fate::Stuck(Refusal::not_kept());
+                    stuck = true;
                 }
             }
         }
-        if too_much {
+        let swallowed = match &mut chunk.fate {
+            Fate::Passes => 0,
+            Fate::Swallowed { octets, .. } | Fate::Stuck(Refusal { swallowed: octets, .. }) => {
+                *octets = octets.saturating_add(taken as u64);
+                *octets
+            }
+        };
+        if stuck {
+            self.withdraw_chunk(host);
+        }
+        if swallowed > self.settings.max_message_size {
             self.end_refused(host);
         } else if over {
             self.end_chunk(host);
@@ -261,13 +264,10 @@ impl Smtp {
             return self.answer_and_end(NOT_KEPT, NOT_KEPT_REASON, host);
         }
         host.send(Side::Server, octet);
-        match self.pending.back_mut() {
-            Some(Pending::Server(Asked::Chunk { whole, draft: of_reply, .. })) => {
-                *whole = true;
-                *of_reply = draft;
-            }
-            // The server refused the chunk before it had all of it: there is no draft any more.
-            _ => {}
+        // Not there where the server refused the chunk before it had all of it: there is no draft any more then.
+        if let Some(Pending::Server(Asked::Chunk { whole, draft: of_reply, .. })) = self.pending.back_mut() {
+            *whole = true;
+            *of_reply = draft;
         }
     }
 

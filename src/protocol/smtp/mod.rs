@@ -70,6 +70,8 @@ pub struct Smtp {
     line_waits: bool,
     /// The client had sent more than was taken when it was last heard.
     client_ahead: bool,
+    /// The client will send no more.
+    client_gone: bool,
     server_line: LineBuffer,
     /// The server's, kept for the client until the server's TLS is on.
     greeting: Vec<u8>,
@@ -126,6 +128,7 @@ impl Smtp {
             client_line: LineBuffer::new(CLIENT_LINE_LEN_MAX),
             line_waits: false,
             client_ahead: false,
+            client_gone: false,
             server_line: LineBuffer::new(reply::REPLY_LINE_LEN_MAX),
             greeting: Vec::new(),
             collected: Collected::default(),
@@ -212,7 +215,7 @@ impl Protocol for Smtp {
             return;
         }
         match from {
-            Side::Server => self.fault("the server closed the connection", host),
+            Side::Server => self.server_eof(host),
             Side::Client => self.client_eof(host),
         }
     }

@@ -31,13 +31,22 @@ pub(super) enum Asked {
     Ehlo,
     /// HELO or RSET: forgets the transaction when it succeeds.
     Reset,
-    Mail { sender: Party, size: Option<u64> },
+    Mail {
+        sender: Party,
+        size: Option<u64>,
+    },
     Rcpt(Party),
     Data,
     /// The end of a message under DATA; its draft is prepared.
-    Message { draft: Option<DraftId> },
+    Message {
+        draft: Option<DraftId>,
+    },
     /// A BDAT. With `last` and `whole` the message's end was forwarded, its draft is prepared.
-    Chunk { last: bool, whole: bool, draft: Option<DraftId> },
+    Chunk {
+        last: bool,
+        whole: bool,
+        draft: Option<DraftId>,
+    },
     /// AUTH, or a line of its exchange.
     Auth,
     Quit,
@@ -96,6 +105,16 @@ impl Smtp {
         at
     }
 
+    /// The server will send no more. The host tells the client where it waits for a reply; what is known here alone is that
+    /// it may also be in the middle of saying something.
+    pub(super) fn server_eof(&mut self, host: &mut dyn Host) {
+        match self.input {
+            Input::Command | Input::Quit => self.drop_drafts(host),
+            _ if self.input.refusal().is_some() => self.end_refused(host),
+            _ => self.fault("the server closed the connection in the middle of an exchange", host),
+        }
+    }
+
     fn server_said(&mut self, line: &[u8], host: &mut dyn Host) {
         let Some(reply) = ReplyLine::parse(trim_ending(line)) else {
             return self.fault(format!("the server sent a line that is no reply: {}", escape(trim_ending(line))), host);
@@ -134,7 +153,8 @@ impl Smtp {
     fn answered(&mut self, asked: Asked, code: Code, line: &[u8], host: &mut dyn Host) {
         if code.intermediate() && !matches!(asked, Asked::Data | Asked::Auth) {
             // It would take what follows for a message's text.
-            return self.fault(format!("the server asked for more where there is none: {}", escape(trim_ending(line))), host);
+            return self
+                .fault(format!("the server asked for more where there is none: {}", escape(trim_ending(line))), host);
         }
         match asked {
             Asked::Data => return self.data_answered(code, line, host),
@@ -143,7 +163,9 @@ impl Smtp {
             Asked::Chunk { last: true, whole: false, .. } if code.positive() => {
                 return self.fault("the server accepted a message before its end", host);
             }
-            Asked::Message { draft } | Asked::Chunk { last: true, draft, .. } => self.message_answered(draft, code, host),
+            Asked::Message { draft } | Asked::Chunk { last: true, draft, .. } => {
+                self.message_answered(draft, code, host)
+            }
             Asked::Chunk { last: false, .. } if code.negative() => self.chunk_refused(host),
             Asked::Reset if code.positive() => self.forget_transaction(host),
             Asked::Mail { sender, size } if code.positive() => {
@@ -178,16 +200,16 @@ impl Smtp {
 
     fn data_answered(&mut self, code: Code, line: &[u8], host: &mut dyn Host) {
         let draft = self.input.take_draft();
-        host.send(Side::Client, line);
         if !code.negative() {
             // Some clients take 250 for 354, and send: better to take their text for what it is.
             self.input = Input::Data(Data::new(draft));
-            return;
+            return host.send(Side::Client, line);
         }
         self.input = Input::Command;
         if let Some(draft) = draft {
             host.abort(draft);
         }
+        host.send(Side::Client, line);
         if self.client_ahead {
             let why = "the client sent a message behind a DATA that the server refused";
             self.end(End::Fault(why.into()), host);
