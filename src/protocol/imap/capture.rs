@@ -24,6 +24,8 @@ pub(super) struct Capture {
     headers: VecDeque<Waiting<Vec<u8>>>,
     header_octets: usize,
     texts: VecDeque<Waiting<DraftId>>,
+    /// A message was finished since the archive was last settled.
+    unsettled: bool,
 }
 
 struct Waiting<T> {
@@ -65,12 +67,33 @@ enum Value {
 
 impl Capture {
     pub(super) fn new() -> Capture {
-        Capture { response: Response::default(), headers: VecDeque::new(), header_octets: 0, texts: VecDeque::new() }
+        Capture { response: Response::default(), headers: VecDeque::new(), header_octets: 0, texts: VecDeque::new(), unsettled: false }
     }
 
     /// A FETCH response begins. Without a destination nothing of it is kept.
     pub(super) fn begin(&mut self, sequence_number: u32, destination: Option<Destination>) {
         self.response = Response { sequence_number, destination, ..Response::default() };
+    }
+
+    /// Whether messages of the response that is being read are kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.response.destination.is_some()
+    }
+
+    /// All that was finished so far is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`Refused`] where it could not be written.
+    pub(super) fn settle(&mut self, host: &mut dyn Host) -> Result<(), Refused> {
+        match std::mem::take(&mut self.unsettled) {
+            true => host.settle(),
+            false => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, draft: DraftId, host: &mut dyn Host) {
+        self.unsettled = true;
+        host.finish(draft);
     }
 
     /// What the parser found. `chunked`: what calls itself whole is only a piece (the client asked for pieces).
@@ -167,7 +190,7 @@ impl Capture {
             Value::Whole(draft) => {
                 // Asked for twice in one command (`BODY[] RFC822`): both are the message.
                 if let Some(previous) = self.response.whole.replace(draft) {
-                    host.finish(previous);
+                    self.finish(previous, host);
                 }
             }
             Value::Header(header) => {
@@ -225,7 +248,7 @@ impl Capture {
             if let Some(seconds) = response.date {
                 host.date(draft, seconds);
             }
-            host.finish(draft);
+            self.finish(draft, host);
         }
         Ok(())
     }
@@ -298,7 +321,7 @@ impl Capture {
         value.into_iter().chain(header).chain(response.text).for_each(|draft| host.abort(draft));
         // Whole though its response is not.
         if let Some(whole) = response.whole {
-            host.finish(whole);
+            self.finish(whole, host);
         }
     }
 }

@@ -264,7 +264,7 @@ impl Imap {
         let fault = if !command::is_tag(&tag) || name.is_empty() {
             Some(&b"* BAD a tag and a command are expected\r\n"[..])
         } else if self.commands.find(&tag).is_some() {
-            Some(b"* BAD the tag of a command that is still in progress\r\n")
+            Some(&b"* BAD the tag of a command that is still in progress\r\n"[..])
         } else {
             None
         };
@@ -385,7 +385,7 @@ impl Imap {
         if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS") {
             return Verdict::Refuse("NO [PRIVACYREQUIRED] STARTTLS first".to_string());
         }
-        if let LineEnd::Literal(literal) = end {
+        if let LineEnd::Literal(_) = end {
             *octets = match name.as_slice() {
                 b"LOGIN" | b"SELECT" | b"EXAMINE" | b"APPEND" | b"REPLACE" | b"UID REPLACE" => Octets::Argument,
                 _ => Octets::Pass,

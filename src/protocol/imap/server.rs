@@ -408,7 +408,7 @@ impl Imap {
 
     /// All that was finished is on disk. False: it is not, and the session has been ended.
     fn settled(&mut self, host: &mut dyn Host) -> bool {
-        let settled = host.settle().is_ok();
+        let settled = self.capture.settle(host).is_ok();
         if !settled {
             self.not_kept(host);
         }
@@ -450,7 +450,7 @@ impl Imap {
         if let Event::Begin(item, len) = event {
             let small = fetch.chunk.is_some_and(|chunk| len.is_none_or(|len| len <= chunk));
             chunked = item == Item::Whole && small;
-            if item == Item::Piece || chunked {
+            if (item == Item::Piece || chunked) && self.capture.keeps() {
                 self.note_pieces(host);
             }
         }
