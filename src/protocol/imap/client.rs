@@ -508,30 +508,42 @@ impl Imap {
             Octets::Message(Some(draft)) => {
                 // The server's answer may have come early: then the draft is gone.
                 let open = self.client.command.as_ref().is_some_and(|command| command.open == Some(draft));
-                if open && self.message_octets(draft, bytes, last, host).is_err() {
-                    if let Some(mut command) = self.client.command.take() {
-                        command.open = None;
-                        let answer = [&command.tag[..], b" NO [UNAVAILABLE] the message cannot be archived, try again later\r\n"];
-                        self.reply(&answer.concat(), host);
-                        command.discard(host);
-                    }
-                    return self.end(End::Fault("a message going up could not be kept".to_string()), host);
+                if open {
+                    return self.message_octets(draft, bytes, last, host);
                 }
             }
         }
         host.send(Side::Server, bytes);
     }
 
-    fn message_octets(&mut self, draft: DraftId, bytes: &[u8], last: bool, host: &mut dyn Host) -> Result<(), Refused> {
-        host.append(draft, bytes)?;
+    /// Octets of a message going up: the last one passes only when the message is prepared.
+    fn message_octets(&mut self, draft: DraftId, bytes: &[u8], last: bool, host: &mut dyn Host) {
+        let (before, held) = bytes.split_at(bytes.len() - usize::from(last && !bytes.is_empty()));
+        if host.append(draft, bytes).is_err() {
+            return self.message_refused(host);
+        }
+        host.send(Side::Server, before);
         if last {
-            host.prepare(draft)?;
+            if host.prepare(draft).is_err() {
+                return self.message_refused(host);
+            }
             if let Some(command) = self.client.command.as_mut() {
                 command.open = None;
                 command.prepared.push(draft);
             }
+            host.send(Side::Server, held);
         }
-        Ok(())
+    }
+
+    /// The host has dropped the message that is going up; the server waits for its rest and cannot be told otherwise.
+    fn message_refused(&mut self, host: &mut dyn Host) {
+        if let Some(mut command) = self.client.command.take() {
+            command.open = None;
+            let answer = [&command.tag[..], b" NO [UNAVAILABLE] the message cannot be archived, try again later\r\n"];
+            self.reply(&answer.concat(), host);
+            command.discard(host);
+        }
+        self.end(End::Fault("a message going up could not be kept".to_string()), host);
     }
 
     fn argument_octets(&mut self, bytes: &[u8]) {
