@@ -7,6 +7,7 @@
 
 pub mod dot;
 pub mod line;
+pub mod pop3;
 pub mod sasl;
 #[cfg(test)]
 pub(crate) mod testing;
