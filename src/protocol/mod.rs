@@ -8,6 +8,7 @@
 pub mod dot;
 pub mod imap;
 pub mod line;
+pub mod pop3;
 pub mod sasl;
 #[cfg(test)]
 pub(crate) mod testing;
