@@ -5,4 +5,6 @@
 
 pub mod archive;
 pub mod config;
+pub mod logging;
 pub mod protocol;
+pub mod utf7;
