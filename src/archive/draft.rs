@@ -261,7 +261,12 @@ impl Draft {
         if known.iter().any(Option::is_none) {
             self.flush()?;
         }
-        for (number, _) in known.iter().enumerate().skip(1).filter(|(_, known)| known.is_none()) {
+        for (number, _) in known
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, known)| known.is_none())
+        {
             let name = self.copies[number].unique.text().to_string();
             self.link(number, &name)?;
         }
@@ -477,4 +482,17 @@ fn plausible(seconds: i64) -> Option<u64> {
     u64::try_from(seconds)
         .ok()
         .filter(|_| seconds > 0 && seconds <= latest)
+}
+
+#[cfg(test)]
+impl Draft {
+    /// Writes go to this file from now on.
+    pub(super) fn replace_file(&mut self, file: File) {
+        self.file = file;
+    }
+
+    /// The first half of a commit: in the folders, which are not flushed.
+    pub(super) fn place_unsettled(mut self) -> Vec<Placed> {
+        self.place().unwrap()
+    }
 }

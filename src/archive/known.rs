@@ -471,3 +471,122 @@ fn for_each_name(dir: &Path, mut action: impl FnMut(&[u8])) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Mailbox {
+        dir: tempfile::TempDir,
+        spool: Spool,
+        known: Known,
+    }
+
+    impl Mailbox {
+        fn new(names_max: usize) -> Mailbox {
+            let dir = tempfile::tempdir().unwrap();
+            let spool = Spool::new(dir.path().to_path_buf(), true);
+            let known = Known::new(names_max);
+            Mailbox { dir, spool, known }
+        }
+
+        fn place(&self, owner: &str) -> Place {
+            let place = Place::new(self.dir.path().join(owner), "");
+            self.spool.forget(&place);
+            self.spool.ensure(&place).unwrap();
+            place
+        }
+
+        /// A message of no bytes with this (made up) hash comes to `new`.
+        fn put(&self, owner: &str, hash: u8) -> Mark {
+            let place = self.place(owner);
+            let name = name::Unique::new().message(0, &[hash; 32], false);
+            fs::write(place.leaf(false).join(&name), b"").unwrap();
+            self.known.with(&place.maildir, |lookup| {
+                lookup.find(&[hash; 32], 0);
+                lookup.insert(&place, false, &name, &[hash; 32])
+            })
+        }
+
+        fn has(&self, owner: &str, hash: u8) -> bool {
+            let maildir = self.place(owner).maildir;
+            self.known
+                .with(&maildir, |lookup| lookup.find(&[hash; 32], 0))
+                .is_some()
+        }
+    }
+
+    #[test]
+    fn the_budget_holds_over_all_owners() {
+        let mailbox = Mailbox::new(200);
+        for owner in 0..20 {
+            for hash in 0..30 {
+                mailbox.put(&owner.to_string(), hash);
+                assert!(mailbox.known.cost() <= 200);
+            }
+        }
+        assert!((0..20).all(|owner| mailbox.has(&owner.to_string(), 7)));
+    }
+
+    #[test]
+    fn one_owner_alone_never_holds_more_than_the_budget() {
+        let mailbox = Mailbox::new(10);
+        for hash in 0..30 {
+            mailbox.put("a", hash);
+        }
+        assert!(mailbox.known.cost() <= 10 + OWNER_COST);
+        assert!((0..30).all(|hash| mailbox.has("a", hash)));
+        assert!(!mailbox.has("a", 30));
+    }
+
+    #[test]
+    fn a_hit_looks_at_one_file_and_a_miss_at_none() {
+        let mailbox = Mailbox::new(100);
+        mailbox.put("a", 1);
+        assert!(mailbox.has("a", 1) && !mailbox.has("a", 2));
+        // Files that came behind the cache's back show whether the folder was read again.
+        let place = mailbox.place("a");
+        let name = name::Unique::new().message(0, &[2; 32], false);
+        fs::write(place.leaf(false).join(name), b"").unwrap();
+        assert!(mailbox.has("a", 1) && !mailbox.has("a", 2));
+    }
+
+    #[test]
+    fn a_failed_flush_is_not_made_good_by_another() {
+        let mailbox = Mailbox::new(100);
+        let early = mailbox.put("a", 1);
+        mailbox.known.flush(&mailbox.spool, &early).unwrap();
+        let (first, second) = (mailbox.put("a", 2), mailbox.put("a", 3));
+        lock(&first.seen).distrust(first.leaf, second.change);
+        // Those that were on disk before stay known; those that were not are kept anew.
+        mailbox.known.flush(&mailbox.spool, &early).unwrap();
+        assert!(mailbox.known.flush(&mailbox.spool, &first).is_err());
+        assert!(mailbox.known.flush(&mailbox.spool, &second).is_err());
+        assert!(mailbox.has("a", 1) && !mailbox.has("a", 2) && !mailbox.has("a", 3));
+        let anew = mailbox.put("a", 2);
+        mailbox.known.flush(&mailbox.spool, &anew).unwrap();
+        assert!(mailbox.has("a", 2));
+        assert!(mailbox.known.flush(&mailbox.spool, &second).is_err());
+    }
+
+    #[test]
+    fn what_was_found_on_disk_is_flushed_before_it_counts() {
+        let mailbox = Mailbox::new(100);
+        mailbox.put("a", 1);
+        let anew = Known::new(100);
+        let maildir = mailbox.place("a").maildir;
+        let mark = anew
+            .with(&maildir, |lookup| lookup.find(&[1; 32], 0))
+            .unwrap();
+        assert_eq!(lock(&mark.seen).leaves[mark.leaf].flushed, 0);
+        anew.flush(&mailbox.spool, &mark).unwrap();
+        assert!(lock(&mark.seen).leaves[mark.leaf].flushed >= mark.change);
+        // Removed meanwhile: that it cannot be flushed is no reason to distrust the folder for good.
+        fs::remove_dir_all(&maildir).unwrap();
+        let again = mailbox.put("a", 2);
+        fs::remove_dir_all(&maildir).unwrap();
+        assert!(mailbox.known.flush(&mailbox.spool, &again).is_err());
+        let anew = mailbox.put("a", 2);
+        mailbox.known.flush(&mailbox.spool, &anew).unwrap();
+    }
+}

@@ -163,9 +163,17 @@ impl Run<'_> {
             if let Some(mark) = lookup.find(&hash, size) {
                 return Ok((true, mark));
             }
-            self.shared.spool.ensure(place)?;
             let to = place.leaf(prepared.outgoing).join(name);
-            fs::rename(path, &to).map_err(|e| Error::new("rename a draft to", &to, e))?;
+            self.shared.spool.ensure(place)?;
+            let moved = match fs::rename(path, &to) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    self.shared.spool.forget(place);
+                    self.shared.spool.ensure(place)?;
+                    fs::rename(path, &to)
+                }
+                moved => moved,
+            };
+            moved.map_err(|e| Error::new("rename a draft to", &to, e))?;
             Ok((false, lookup.insert(place, prepared.outgoing, name, &hash)))
         })?;
         self.shared.known.flush(&self.shared.spool, &mark)?;
