@@ -8,3 +8,4 @@ pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod protocol;
+pub mod utf7;
