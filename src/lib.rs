@@ -5,4 +5,5 @@
 
 pub mod archive;
 pub mod config;
+pub mod net;
 pub mod protocol;
