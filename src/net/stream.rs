@@ -7,11 +7,16 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use native_tls::TlsStream;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::wait::Need;
+use super::wait::{Need, Until, wait};
+
+/// How long, and for how many octets, a peer that was told to go is listened to.
+const LAST_WORDS_LINGER: Duration = Duration::from_secs(2);
+const LAST_WORDS_DRAIN: usize = 64 * 1024;
 
 /// What became of an operation.
 #[derive(Debug)]
@@ -130,6 +135,33 @@ impl Stream {
             Ok(n) => Outcome::Ready(n),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Outcome::WouldBlock(Need::Readable),
             Err(e) => Outcome::Error(e),
+        }
+    }
+
+    /// Says this, closes, and waits a moment for the peer to have read it: closing with unread input would destroy it (RST).
+    pub fn last_words(mut self, words: &[u8], until: Until<'_>) {
+        let mut left = words;
+        while !left.is_empty() {
+            match self.write(left) {
+                Outcome::Ready(n) => left = &left[n..],
+                Outcome::WouldBlock(need) if wait(&self, need, until).is_ok() => {}
+                _ => return,
+            }
+        }
+        while let Outcome::WouldBlock(need) = self.close_write() {
+            if wait(&self, need, until).is_err() {
+                return;
+            }
+        }
+        let until = until.at_most(LAST_WORDS_LINGER);
+        let mut scratch = [0; 4096];
+        let mut drained = 0;
+        while drained < LAST_WORDS_DRAIN {
+            match self.discard(&mut scratch) {
+                Outcome::Ready(n) => drained += n,
+                Outcome::WouldBlock(need) if wait(&self, need, until).is_ok() => {}
+                _ => return,
+            }
         }
     }
 
