@@ -11,3 +11,4 @@ pub mod net;
 pub mod protocol;
 pub mod server;
 pub mod signals;
+pub mod utf7;
