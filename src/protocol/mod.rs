@@ -9,6 +9,7 @@ pub mod dot;
 pub mod line;
 pub mod pop3;
 pub mod sasl;
+pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
