@@ -10,6 +10,7 @@ pub mod imap;
 pub mod line;
 pub mod pop3;
 pub mod sasl;
+pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
