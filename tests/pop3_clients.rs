@@ -2,11 +2,8 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-
-use support::client::curl;
-use support::dovecot::{entries, token};
+use support::client::{curl, fetchmail, getmail};
+use support::dovecot::token;
 use support::proxy::{nine, section};
 use support::spool::{Expected, received};
 use support::*;
@@ -109,7 +106,7 @@ fn every_login_names_the_owner() {
 fn the_whole_corpus_by_poplib_and_on_the_wire() {
     let lab = Lab::new();
     let dovecot = Dovecot::start(&lab);
-    let samples = corpus();
+    let samples = pop3_corpus();
     let direct = dovecot.endpoint(Kind::Pop3, Tls::None);
     let proxy = Proxy::start(&lab, &section(&lab, "a", Tls::None, direct, ""));
     let passed = proxy.endpoint(Kind::Pop3, "a", Tls::None);
@@ -118,7 +115,7 @@ fn the_whole_corpus_by_poplib_and_on_the_wire() {
     }
     for actions in [&["top"][..], &["retr", "top-all", "retr"], &["top-all"]] {
         let run = |at, user| python(&lab, POP3_PY, at, &[&["user", user, PASSWORD][..], actions].concat()).stdout;
-        assert_eq!(text(&run(direct, DIRECT)), text(&run(passed, PASSED)), "{actions:?}");
+        assert_same(&run(direct, DIRECT), &run(passed, PASSED), &format!("{actions:?}"));
         if actions == ["top"] {
             // A few lines are not the message. (Of some very short ones they are; then it may be kept.)
             let kept = proxy.spool().list();
@@ -155,7 +152,8 @@ fn the_whole_corpus_by_poplib_and_on_the_wire() {
     for pipelined in [false, true] {
         let without = session(direct, DIRECT, pipelined);
         assert!(without.ends_with("+OK Logging out.\r\n"));
-        assert_eq!(greetingless(&without), greetingless(&session(passed, PASSED, pipelined)));
+        let with = session(passed, PASSED, pipelined);
+        assert_same(greetingless(&without).as_bytes(), greetingless(&with).as_bytes(), "a session");
     }
     proxy.spool().holds(&expected);
 }
@@ -164,7 +162,8 @@ fn the_whole_corpus_by_poplib_and_on_the_wire() {
 fn fetchmail_and_getmail() {
     let lab = Lab::new();
     let dovecot = Dovecot::start(&lab);
-    let samples = corpus();
+    // A line longer than their buffers: fetchmail writes octets at random into it, getmail's Python refuses it.
+    let samples: Vec<Sample> = pop3_corpus().into_iter().filter(|s| s.name != "a very long line").collect();
     let implicit = |_| dovecot.endpoint(Kind::Pop3, Tls::Implicit);
     let sections = section(&lab, "start", Tls::StartTls, implicit(()), "")
         + &section(&lab, "full", Tls::Implicit, dovecot.endpoint(Kind::Pop3, Tls::None), "");
@@ -172,22 +171,30 @@ fn fetchmail_and_getmail() {
     let mut expected = Vec::new();
 
     // fetchmail: TOP with a huge count, then RETR ("fetchall") with DELE.
-    for (name, more) in [("top", "keep"), ("all", "fetchall nokeep")] {
-        let mut got = Vec::new();
+    for (name, server, more, verb) in [
+        ("seen", "", "keep", "RETR 1"),
+        ("uidl", "uidl", "keep", "TOP 1 99999999"),
+        ("top", "", "nokeep", "TOP 1 99999999"),
+        ("all", "", "fetchall nokeep", "RETR 1"),
+    ] {
+        let (mut got, mut left) = (Vec::new(), Vec::new());
         for (who, at) in [
             ("d", dovecot.endpoint(Kind::Pop3, Tls::StartTls)),
             ("p", proxy.endpoint(Kind::Pop3, "start", Tls::StartTls)),
         ] {
             let user = format!("fm-{who}-{name}@example.org");
             let mailbox = dovecot.filled(&user, &samples);
-            got.push(fetchmail(&lab, at, "pop3", &user, more));
-            assert_eq!(mailbox.stored("INBOX").len(), if name == "all" { 0 } else { samples.len() });
+            got.push(fetchmail(&lab, at, server, &user, more, verb));
+            left.push(mailbox.stored("INBOX").len());
             if who == "p" {
                 expected.extend(samples.iter().map(|s| received(&user, "", &s.as_lines())));
             }
         }
-        assert!(got[0].len() > 400_000);
-        assert_eq!(text(&got[0]), text(&got[1]), "fetchmail {name}");
+        assert!(got[0].len() > 300_000);
+        // What is on the server afterwards (it leaves there what it finds no header in).
+        assert_eq!(left[0], left[1], "fetchmail {name}");
+        assert!(if more.contains("nokeep") { left[0] <= 2 } else { left[0] == samples.len() }, "{left:?}");
+        assert_same(&got[0], &got[1], &format!("fetchmail {name}"));
     }
 
     // getmail: RETR of all, deleting.
@@ -197,16 +204,14 @@ fn fetchmail_and_getmail() {
         ("p", proxy.endpoint(Kind::Pop3, "full", Tls::Implicit)),
     ] {
         let user = format!("gm-{who}@example.org");
-        // Its line length is Python's.
-        let short: Vec<Sample> = samples.iter().filter(|s| s.name != "a very long line").cloned().collect();
-        let mailbox = dovecot.filled(&user, &short);
+        let mailbox = dovecot.filled(&user, &samples);
         got.push(getmail(&lab, at, "SimplePOP3SSLRetriever", &user, "delete = true"));
         assert_eq!(mailbox.stored("INBOX").len(), 0, "getmail deletes what it has");
         if who == "p" {
-            expected.extend(short.iter().map(|s| received(&user, "", &s.as_lines())));
+            expected.extend(samples.iter().map(|s| received(&user, "", &s.as_lines())));
         }
     }
-    assert_eq!(got[0], got[1]);
+    assert_same(&got[0].concat(), &got[1].concat(), "getmail");
     proxy.spool().holds(&expected);
     proxy.spool().served_by_dovecot(&lab);
 }
@@ -226,54 +231,9 @@ fn a_message_of_25_megabytes() {
     proxy.spool().holds(&[received(PASSED, "", &big.bytes)]);
 }
 
-/// Runs fetchmail once; gives all that it delivered, one message after the other.
-fn fetchmail(lab: &Lab, at: Endpoint, protocol: &str, user: &str, more: &str) -> Vec<u8> {
-    let home = lab.folder("fetchmail");
-    let tls = match at.tls {
-        Tls::None => "sslproto ''".to_owned(),
-        Tls::StartTls => format!("sslproto 'tls1.2+' sslcertck sslcertfile '{}'", lab.ca().display()),
-        Tls::Implicit => format!("ssl sslcertck sslcertfile '{}'", lab.ca().display()),
-    };
-    let rc = format!(
-        "set no bouncemail\nset invisible\npoll localhost protocol {protocol} port {} auth password\n  \
-         user '{user}' password '{PASSWORD}' {tls} {more}\n  mda 'cat >> {}/got; echo =====END >> {}/got'\n",
-        at.port,
-        home.display(),
-        home.display()
-    );
-    private(&home.join("rc"), &rc);
-    let rc = home.join("rc");
-    let args = ["-f", rc.to_str().unwrap(), "-v", "--nosyslog", "-i", "ids"];
-    run_with_input("fetchmail", &args, b"", &home).ok();
-    fs::read(home.join("got")).unwrap_or_default()
-}
-
-/// Runs getmail once; gives what lies in its Maildir, sorted.
-fn getmail(lab: &Lab, at: Endpoint, retriever: &str, user: &str, more: &str) -> Vec<Vec<u8>> {
-    let home = lab.folder("getmail");
-    for sub in ["mail", "mail/cur", "mail/new", "mail/tmp"] {
-        fs::create_dir(home.join(sub)).unwrap();
-    }
-    let rc = format!(
-        "[retriever]\ntype = {retriever}\nserver = localhost\nport = {}\nusername = {user}\npassword = {PASSWORD}\n\
-         ca_certs = {}\n[destination]\ntype = Maildir\npath = {}/mail/\n\
-         [options]\ndelivered_to = false\nreceived = false\nread_all = true\n{more}\n",
-        at.port,
-        lab.ca().display(),
-        home.display()
-    );
-    private(&home.join("rc"), &rc);
-    let args = ["--getmaildir", home.to_str().unwrap(), "--rcfile", "rc"];
-    run_with_input("getmail", &args, b"", &home).ok();
-    let mut got: Vec<Vec<u8>> = entries(&home.join("mail/new")).iter().map(|file| fs::read(file).unwrap()).collect();
-    got.sort();
-    got
-}
-
-fn private(file: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(file, text).unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+/// What Dovecot can serve by POP3.
+fn pop3_corpus() -> Vec<Sample> {
+    corpus().into_iter().filter(|sample| !sample.starts_with_dot()).collect()
 }
 
 /// As it is on the wire after RETR's first line.
@@ -292,8 +252,4 @@ fn stuffed(message: &[u8]) -> Vec<u8> {
 /// Behind the greeting, which holds a time stamp.
 fn greetingless(session: &str) -> &str {
     session.split_once("\r\n").unwrap().1
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string().replace("\\r\\n", "\n").replace("\\n", "\n")
 }

@@ -1,12 +1,14 @@
 //! Running client programs, with a deadline.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::dovecot::entries;
 use super::lab::program;
 use super::{CLIENT, Endpoint, Kind, Lab, PASSWORD, Tls};
 
@@ -86,6 +88,61 @@ pub fn curl(lab: &Lab, at: Endpoint, user: &str, path: &str, args: &[&str]) -> O
     all.extend(args);
     all.push(&url);
     run_with_input("curl", &all, b"", lab.path())
+}
+
+/// Runs fetchmail once, with options for the server and for the user; gives all that it delivered, one message after the
+/// other, with the user's name replaced. Fails unless it used this verb.
+pub fn fetchmail(lab: &Lab, at: Endpoint, server: &str, user: &str, more: &str, verb: &str) -> Vec<u8> {
+    let home = lab.folder("fetchmail");
+    let ca = lab.ca();
+    let tls = match at.tls {
+        Tls::None => "sslproto ''".to_owned(),
+        Tls::StartTls => format!("sslproto 'tls1.2+' sslcertck sslcertfile '{}'", ca.display()),
+        Tls::Implicit => format!("ssl sslcertck sslcertfile '{}'", ca.display()),
+    };
+    let got = home.join("got");
+    let rc = format!(
+        "set no bouncemail\nset invisible\npoll localhost protocol {} port {} auth password {server}\n  \
+         user '{user}' password '{PASSWORD}' {tls} {more}\n  mda 'cat >> {got}; echo =====END >> {got}'\n",
+        at.kind.key(),
+        at.port,
+        got = got.display(),
+    );
+    private(&home.join("rc"), &rc);
+    let rc = home.join("rc");
+    let args = ["-f", rc.to_str().unwrap(), "-v", "--nosyslog", "-i", "ids"];
+    let output = run_with_input("fetchmail", &args, b"", &home).ok();
+    assert!(output.text().contains(verb), "fetchmail did not {verb}:\n{}", output.text());
+    super::replaced(&fs::read(got).unwrap_or_default(), user, "USER")
+}
+
+/// Runs getmail once; gives what lies in its Maildir, sorted.
+pub fn getmail(lab: &Lab, at: Endpoint, retriever: &str, user: &str, more: &str) -> Vec<Vec<u8>> {
+    let home = lab.folder("getmail");
+    for sub in ["mail", "mail/cur", "mail/new", "mail/tmp"] {
+        fs::create_dir(home.join(sub)).unwrap();
+    }
+    let authority = if at.tls == Tls::None { String::new() } else { format!("ca_certs = {}\n", lab.ca().display()) };
+    let rc = format!(
+        "[retriever]\ntype = {retriever}\nserver = localhost\nport = {}\nusername = {user}\npassword = {PASSWORD}\n\
+         {authority}[destination]\ntype = Maildir\npath = {}/mail/\n\
+         [options]\ndelivered_to = false\nreceived = false\nread_all = true\n{more}\n",
+        at.port,
+        home.display()
+    );
+    private(&home.join("rc"), &rc);
+    let args = ["--getmaildir", home.to_str().unwrap(), "--rcfile", "rc"];
+    run_with_input("getmail", &args, b"", &home).ok();
+    let mut got: Vec<Vec<u8>> = entries(&home.join("mail/new")).iter().map(|file| fs::read(file).unwrap()).collect();
+    got.sort();
+    got
+}
+
+/// Writes a file that only its owner may read: it holds a password.
+pub fn private(file: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(file, text).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Waits for the end; kills the program when the deadline is over (then there is no answer).

@@ -17,6 +17,11 @@ impl Sample {
         self.bytes.ends_with(b"\r\n")
     }
 
+    /// Dovecot's POP3 (2.3.19) does not stuff a dot that is the first octet of a message, and so loses its place.
+    pub fn starts_with_dot(&self) -> bool {
+        self.bytes.starts_with(b".")
+    }
+
     /// The message as a text of lines transfers it: ending with a line's end.
     pub fn as_lines(&self) -> Vec<u8> {
         let mut bytes = self.bytes.clone();

@@ -44,6 +44,31 @@ pub fn wait_until(what: &str, deadline: Duration, mut is_so: impl FnMut() -> boo
     }
 }
 
+/// Fails unless both are the same; shows where they part.
+#[track_caller]
+pub fn assert_same(without: &[u8], with: &[u8], what: &str) {
+    if without == with {
+        return;
+    }
+    let at = without.iter().zip(with).take_while(|(a, b)| a == b).count();
+    let show = |bytes: &[u8]| bytes[at.saturating_sub(100)..bytes.len().min(at + 200)].escape_ascii().to_string();
+    let lengths = format!("{} and {} octets, the same up to {at}", without.len(), with.len());
+    panic!("{what}: with the proxy it is not what it is without ({lengths})\nwithout: {}\nwith:    {}", show(without), show(with));
+}
+
+/// The same with every `from` written `to`.
+pub fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from.as_bytes()) {
+        out.extend(&rest[..at]);
+        out.extend(to.as_bytes());
+        rest = &rest[at + from.len()..];
+    }
+    out.extend(rest);
+    out
+}
+
 /// The three ways to secure a connection, named as in `mailstore.ini`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {

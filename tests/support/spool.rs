@@ -52,8 +52,8 @@ impl Spool {
     #[track_caller]
     pub fn holds(&self, expected: &[Expected]) {
         let describe = |owner: &str, folder: &str, place: Place, bytes: &[u8]| {
-            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
-            let start = start.split("Subject: ").last().unwrap_or_default().to_owned();
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(500)]).into_owned();
+            let start: String = start.split("Subject: ").last().unwrap_or_default().chars().take(40).collect();
             format!("{owner} [{folder}] {place:?} {} bytes {:.12} {start:?}", bytes.len(), hash(bytes))
         };
         let kept = self.list();
