@@ -7,4 +7,8 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod net;
 pub mod protocol;
+pub mod server;
+pub mod signals;
+pub mod utf7;

@@ -118,10 +118,15 @@ impl Exchange {
     /// As [`Exchange::initial_response`].
     pub fn response(&mut self, line: &[u8]) -> Result<(), Rejected> {
         if line == b"*" {
-            self.identity = None;
+            self.cancel();
             return Ok(());
         }
         self.message(line)
+    }
+
+    /// The exchange is given up (a `*` was sent in the client's place): it names nobody.
+    pub fn cancel(&mut self) {
+        self.identity = None;
     }
 
     /// The login name that this exchange is for, as far as is known: to be used once the server has said yes.

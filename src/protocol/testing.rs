@@ -3,9 +3,10 @@
 //! ```text
 //! S: +OK ready                    bytes of the server; CRLF is added
 //! C: USER me\                     bytes of the client; `\` at the end: no CRLF
-//! -> S: USER me                   what must have happened since the last input: sent to the server …
+//! -> S: USER me                   what must have happened since the last such lines: sent to the server …
 //! -> C: +OK                       … or to the client,
 //! -> begin 1 me@example.com INBOX     or another action, see below; `...` at the end stands for any rest
+//! -> nothing                      nothing happened since the last such lines
 //! fail settle                     the next `begin`, `append`, `prepare` or `settle` is refused
 //! tls C                           the handshake that was asked for succeeded (before it nothing of that side is delivered)
 //! eof S                           that side closed
@@ -352,7 +353,8 @@ impl Host for Recorder {
 #[derive(Clone, Debug)]
 enum Step {
     Input(Side, Vec<u8>),
-    Expect(Op),
+    /// None: nothing.
+    Expect(Option<Op>),
     Fail(String),
     Tls(Side),
     Eof(Side),
@@ -372,7 +374,7 @@ fn play(protocol: Box<dyn Protocol>, steps: &[Step], check: Check, pieces: impl 
     let mut said: Vec<&Step> = Vec::new();
     let mut last = "the beginning".to_owned();
     let mut compare = |session: &Session, said: &mut Vec<&Step>, last: &str| {
-        let expected = said.drain(..).map(|step| match step {
+        let expected = said.drain(..).filter_map(|step| match step {
             Step::Expect(op) => op.clone(),
             _ => unreachable!(),
         });
@@ -387,7 +389,8 @@ fn play(protocol: Box<dyn Protocol>, steps: &[Step], check: Check, pieces: impl 
             said.push(step);
             continue;
         }
-        if check == Check::EachStep {
+        // Inputs without a word between them are one paragraph, and what they bring stands behind them.
+        if check == Check::EachStep && !(said.is_empty() && matches!(step, Step::Input(..))) {
             compare(&session, &mut said, &last);
         }
         match step {
@@ -427,7 +430,7 @@ fn join(steps: &[Step]) -> Vec<Step> {
     for step in steps {
         match (joined.last_mut(), step) {
             // What has to have happened was looked at in the run line by line.
-            (_, Step::Expect(Op::Send(side, _))) => told[index(*side)] = true,
+            (_, Step::Expect(Some(Op::Send(side, _)))) => told[index(*side)] = true,
             (_, Step::Expect(_) | Step::Outstanding(_) | Step::Farewell(..)) => {}
             (Some(Step::Input(before, bytes)), Step::Input(side, more)) if before == side && !told[index(*side)] => {
                 bytes.extend(more);
@@ -459,7 +462,7 @@ fn parse_line(line: &str) -> Option<Step> {
             }
             _ => Op::Other(action.trim_end().to_owned()),
         };
-        return Some(Step::Expect(op));
+        return Some(Step::Expect((action != "nothing").then_some(op)));
     }
     let (verb, rest) = line.split_once(' ')?;
     Some(match verb {
@@ -665,6 +668,7 @@ mod tests {
             -> S: one
             outstanding yes
             C: two \\ \x41\xff\0
+            -> nothing
             S: 1
             -> S: two \\ A\xff\0
             -> C: 1
