@@ -62,7 +62,7 @@ impl Party {
     }
 
     fn of_mailbox(mailbox: &Mailbox, settings: &Settings) -> Party {
-        let owner = Owner::new(&mailbox.login(&settings.default_domain), &settings.default_domain);
+        let owner = Owner::address(&mailbox.login(&settings.default_domain), &settings.default_domain);
         let local = &settings.local_domains;
         if local.is_empty() || local.iter().any(|domain| owner.domain().eq_ignore_ascii_case(domain.as_bytes())) {
             Party::Owner(owner)

@@ -190,6 +190,21 @@ fn without_a_login_the_envelope_decides() {
 }
 
 #[test]
+fn a_star_in_an_envelope_address_is_no_master_login() {
+    play(
+        r"
+        C: MAIL FROM:<boss*a@one.example>
+        -> S: MAIL FROM:<boss*a@one.example>
+        S: 250 ok
+        -> C: 250 ok
+        C: DATA
+        -> begin 1 boss*a@one.example INBOX outgoing
+        -> S: DATA
+        ",
+    );
+}
+
+#[test]
 fn a_message_that_nobody_owns_passes() {
     let recorder = play(
         r"
