@@ -61,10 +61,19 @@ pub fn install_panic_hook() {
 /// A peer's bytes as they may stand in a log line: printable ASCII stays, but for `\`, `"` and blanks; these and
 /// everything else become `\xNN`. After 200 bytes the rest is `...`.
 pub fn escape(bytes: &[u8]) -> String {
+    escape_but(bytes, &[])
+}
+
+/// A peer's sentence in double quotes, as [`escape`] but for blanks, which stay: for the end of a log line.
+pub fn quote(text: &[u8]) -> String {
+    format!("\"{}\"", escape_but(text.trim_ascii_end(), b" "))
+}
+
+fn escape_but(bytes: &[u8], plain: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(ESCAPED_LEN_MAX)];
     let mut out = String::with_capacity(shown.len() + 3);
     for &byte in shown {
-        if byte.is_ascii_graphic() && byte != b'\\' && byte != b'"' {
+        if byte.is_ascii_graphic() && byte != b'\\' && byte != b'"' || plain.contains(&byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "\\x{byte:02x}");
@@ -343,5 +352,10 @@ mod tests {
         fn a_line_stays_one(text in any::<String>()) {
             prop_assert!(!one_line(&text).chars().any(char::is_control));
         }
+    }
+
+    #[test]
+    fn a_quoted_sentence_stays_readable_and_forges_nothing() {
+        assert_eq!(quote(b"* BYE go \"away\"\r\nINFO forged\r\n"), "\"* BYE go \\x22away\\x22\\x0d\\x0aINFO forged\"");
     }
 }

@@ -9,7 +9,7 @@ use super::fetch::{Event, FetchParser, Item};
 use super::{Imap, Kind, Pending, Phase};
 use crate::archive::{Destination, Owner};
 use crate::config::TlsMode;
-use crate::logging::escape;
+use crate::logging::{escape, quote};
 use crate::protocol::line::trim_ending;
 use crate::protocol::{End, Farewell, Host, Side};
 
@@ -163,7 +163,7 @@ impl Imap {
             }
             (Phase::Greeting, b"*") if second == b"BYE" => {
                 host.send(Side::Client, line);
-                self.end(End::Fault(format!("the server refused the connection: {}", escape(trim_ending(line)))), host);
+                self.end(End::Fault(format!("the server refused the connection: {}", quote(line))), host);
             }
             // What it says before TLS counts for nothing.
             (phase @ Phase::UpstreamStartTls { .. }, b"*") if second != b"BYE" => self.phase = phase,
@@ -172,11 +172,11 @@ impl Imap {
                 host.start_tls(Side::Server);
             }
             (Phase::UpstreamStartTls { .. }, _) => {
-                let fault = format!("upstream_tls = starttls, but the server answers STARTTLS with: {}", escape(trim_ending(line)));
+                let fault = format!("upstream_tls = starttls, but the server answers STARTTLS with: {}", quote(line));
                 self.fail(Farewell::Lost, fault, host);
             }
             _ => {
-                let fault = format!("this is no IMAP server: it greets with {}", escape(trim_ending(line)));
+                let fault = format!("this is no IMAP server: it greets with {}", quote(line));
                 self.fail(Farewell::Lost, fault, host);
             }
         }
@@ -193,7 +193,7 @@ impl Imap {
                     let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout));
                     self.phase = Phase::Leaving(match logout {
                         true => End::Orderly("logout"),
-                        false => End::Fault(format!("the server said: {}", escape(trim_ending(line)))),
+                        false => End::Fault(format!("the server said: {}", quote(line))),
                     });
                     if logout {
                         // LOGOUT is still to be answered.

@@ -7,7 +7,7 @@ use super::command::Ask;
 use super::{Asked, Pop3, Stage, refusal};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::TlsMode;
-use crate::logging::escape;
+use crate::logging::quote;
 
 /// Octets of the mechanisms that a bare `AUTH` lists: to be seen as a whole, for a `-PLUS` may come last.
 const MECHANISMS_LEN_MAX: usize = 64 * 1024;
@@ -136,7 +136,7 @@ impl Pop3 {
                 host.start_tls(Side::Server);
             }
             Stage::Stls(_) => {
-                let why = format!("server refused STLS: {}", escape(line.trim_ascii_end()));
+                let why = format!("server refused STLS: {}", quote(line));
                 self.turn_away(NO_SERVER, why, host);
             }
             stage => {
@@ -152,7 +152,7 @@ impl Pop3 {
                     None if err && !matches!(self.stage, Stage::ClientTls) => {
                         host.send(Side::Client, line);
                         self.told = true;
-                        self.fault(format!("server ended the session: {}", escape(line.trim_ascii_end())), host);
+                        self.fault(format!("server ended the session: {}", quote(line)), host);
                     }
                     // Not shown: it may be text of a message.
                     None => self.fault("server spoke unasked", host),
@@ -163,7 +163,7 @@ impl Pop3 {
 
     fn greeting(&mut self, line: &[u8], ok: bool, host: &mut dyn Host) {
         if !ok {
-            let why = format!("server greeted with {}", escape(line.trim_ascii_end()));
+            let why = format!("server greeted with {}", quote(line));
             return self.turn_away(NO_SERVER, why, host);
         }
         if self.settings.upstream_tls == TlsMode::StartTls {

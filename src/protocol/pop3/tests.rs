@@ -66,7 +66,7 @@ fn a_server_that_does_not_greet() {
         r"
         S: -ERR too many connections
         -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
-        -> end fault server greeted with -ERR\x20too\x20many\x20connections
+        -> end fault server greeted with ...
         farewell lost none
         ",
     );
@@ -111,7 +111,7 @@ fn upstream_starttls_is_had_or_nothing() {
          -> S: STLS
          S: -ERR unknown
          -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
-         -> end fault server refused STLS: -ERR...",
+         -> end fault server refused STLS: ...",
     );
     play_with(
         TlsMode::None,
@@ -411,7 +411,7 @@ fn a_server_that_speaks_unasked() {
         r"
         S: -ERR Disconnected for inactivity.
         -> C: -ERR Disconnected for inactivity.
-        -> end fault server ended the session: -ERR\x20Disconnected...
+        -> end fault server ended the session: ...
         ",
     );
     play_logged_in(

@@ -6,7 +6,7 @@ use super::envelope::{Party, Transaction};
 use super::message::Data;
 use super::reply::{self, Code, REPLY_LINE_LEN_MAX, ReplyLine};
 use super::{Smtp, Stage, Upstream};
-use crate::logging::escape;
+use crate::logging::quote;
 use crate::protocol::line::{LineBuffer, trim_ending};
 use crate::protocol::{DraftId, End, Host, Side};
 
@@ -117,7 +117,7 @@ impl Smtp {
 
     fn server_said(&mut self, line: &[u8], host: &mut dyn Host) {
         let Some(reply) = ReplyLine::parse(trim_ending(line)) else {
-            return self.fault(format!("the server sent a line that is no reply: {}", escape(trim_ending(line))), host);
+            return self.fault(format!("the server sent a line that is no reply: {}", quote(line)), host);
         };
         if let Stage::Upstream(waits_for) = self.stage {
             return self.upstream_said(waits_for, reply, line, host);
@@ -154,7 +154,7 @@ impl Smtp {
         if code.intermediate() && !matches!(asked, Asked::Data | Asked::Auth) {
             // It would take what follows for a message's text.
             return self
-                .fault(format!("the server asked for more where there is none: {}", escape(trim_ending(line))), host);
+                .fault(format!("the server asked for more where there is none: {}", quote(line)), host);
         }
         match asked {
             Asked::Data => return self.data_answered(code, line, host),
@@ -234,7 +234,7 @@ impl Smtp {
         if code.positive() {
             self.forget_transaction(host);
         } else {
-            self.fault(format!("the server refused RSET: {}", escape(trim_ending(line))), host);
+            self.fault(format!("the server refused RSET: {}", quote(line)), host);
         }
     }
 
@@ -255,7 +255,7 @@ impl Smtp {
 
     /// A reply to nothing: the server is leaving, or has lost its place.
     fn unasked(&mut self, reply: ReplyLine, line: &[u8], host: &mut dyn Host) {
-        let shown = escape(trim_ending(line));
+        let shown = quote(line);
         if !reply.code.negative() {
             return self.fault(format!("the server answered what was not asked: {shown}"), host);
         }
@@ -275,7 +275,7 @@ impl Smtp {
             return;
         }
         let lines = self.collected.take();
-        let shown = escape(trim_ending(line));
+        let shown = quote(line);
         match waits_for {
             Upstream::Greeting if reply.code.positive() => {
                 self.greeting = lines.concat();

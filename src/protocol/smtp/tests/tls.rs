@@ -186,7 +186,7 @@ fn a_server_without_tls_is_left() {
         S: 454 not now
         -> S: QUIT
         -> C: 421 4.7.0 The mail server does not start TLS, try again later
-        -> end fault the server refused STARTTLS: 454...
+        -> end fault the server refused STARTTLS: ...
         ",
     );
 }
