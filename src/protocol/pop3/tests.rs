@@ -73,7 +73,7 @@ fn a_server_that_does_not_greet() {
     play(
         "S: * OK imap
          -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
-         -> end fault server greeted with *...",
+         -> end fault server greeted with ...",
     );
     play(
         "S: +OK re\\
@@ -118,7 +118,7 @@ fn upstream_starttls_is_had_or_nothing() {
         TlsMode::StartTls,
         "S: -ERR busy
          -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
-         -> end fault server greeted with -ERR...",
+         -> end fault server greeted with ...",
     );
     play_with(
         TlsMode::None,
