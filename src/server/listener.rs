@@ -31,7 +31,7 @@ const TELL_EVERY_S: u64 = 60;
 ///
 /// # Errors
 /// The system's.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -44,9 +44,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// An address that is listened on, until this is dropped: then the socket is closed. Sessions go on.
-pub struct Listener {
+pub(super) struct Listener {
     /// With the port really bound.
-    pub local: SocketAddr,
+    pub(super) local: SocketAddr,
     proxy: Arc<Mutex<Arc<Proxy>>>,
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +57,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system has no thread or no file descriptor left.
-    pub fn start(world: &Arc<World>, socket: TcpListener, proxy: Arc<Proxy>) -> io::Result<Listener> {
+    pub(super) fn start(world: &Arc<World>, socket: TcpListener, proxy: Arc<Proxy>) -> io::Result<Listener> {
         let local = socket.local_addr()?;
         let (stop_read, stop_write) = stop_pipe()?;
         let proxy = Arc::new(Mutex::new(proxy));
@@ -70,7 +70,7 @@ impl Listener {
     }
 
     /// The next client is for this proxy.
-    pub fn change(&self, proxy: Arc<Proxy>) {
+    pub(super) fn change(&self, proxy: Arc<Proxy>) {
         *self.proxy.lock().unwrap_or_else(PoisonError::into_inner) = proxy;
     }
 }

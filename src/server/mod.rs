@@ -37,7 +37,7 @@ use crate::net::wait::stop_pipe;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What all sessions share.
-pub struct World {
+pub(crate) struct World {
     limits: Limits,
     counters: Registry,
     begun: Instant,

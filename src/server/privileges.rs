@@ -17,7 +17,7 @@ const FILES_BESIDES: u64 = 64;
 const FILES_A_SESSION: u64 = 3;
 
 /// As many open files as the hard limit allows; new files are for the owner only.
-pub fn prepare(shared: &Shared) {
+pub(super) fn prepare(shared: &Shared) {
     umask(Mode::from_bits_truncate(0o077));
     let needed = shared.max_sessions as u64 * FILES_A_SESSION + FILES_BESIDES;
     match getrlimit(Resource::RLIMIT_NOFILE) {
@@ -36,7 +36,7 @@ pub fn prepare(shared: &Shared) {
 ///
 /// # Errors
 /// The key at fault, and why.
-pub fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
+pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
     let Some((uid, gid)) = identity(shared)? else { return Ok(()) };
     if !geteuid().is_root() {
         if geteuid() != uid || getegid() != gid {
