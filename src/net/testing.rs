@@ -1,7 +1,6 @@
 //! What tests share: connected sockets, and throw-away certificates.
 
 use std::fs;
-use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,9 +63,4 @@ pub(crate) fn pem() -> Pem {
     fs::write(&certificate, x509.build().to_pem().unwrap()).unwrap();
     fs::write(&private_key, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
     Pem { certificate, private_key, key, dir }
-}
-
-/// A stop pipe that nobody closes while it lives.
-pub(crate) fn stop() -> io::Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
-    super::wait::stop_pipe()
 }

@@ -11,7 +11,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
 use crate::archive::{Destination, Owner};
-use crate::net::testing::{Pem, pair, pem, stop};
+use crate::net::testing::{Pem, pair, pem};
+use crate::net::wait::stop_pipe as stop;
 use crate::protocol::{DraftId, Refused};
 
 /// A host without an archive.
