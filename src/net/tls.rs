@@ -207,3 +207,48 @@ fn step<S>(result: Result<TlsStream<S>, HandshakeError<S>>) -> Result<Option<Mid
         Err(HandshakeError::Failure(e)) => Err(e.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{Pem, pem};
+
+    fn complaint(result: Result<Acceptor, Fault>) -> (&'static str, String) {
+        result.map(|_| ()).map_err(|Fault { key, text }| (key, text)).unwrap_err()
+    }
+
+    #[test]
+    fn certificates_and_keys_are_tried_before_the_first_client() {
+        let Pem { certificate, private_key, key, dir } = pem();
+        assert!(Acceptor::load(&certificate, &private_key).is_ok());
+        let write = |name: &str, content: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let sec1 = write("sec1.pem", &key.ec_key().unwrap().private_key_to_pem().unwrap());
+        let commented = write("commented.pem", &[b"Bag Attributes: none\n", &fs::read(&private_key).unwrap()[..]].concat());
+        let locked = write("locked.pem", &key.private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"x").unwrap());
+        let empty = write("empty.pem", b"");
+        let broken = write("broken.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        let other = pem();
+        let missing = dir.path().join("missing.pem");
+        assert!(Acceptor::load(&certificate, &commented).is_ok());
+        for (certificate, private_key, key, part) in [
+            (&certificate, &sec1, "private_key", "openssl pkcs8 -topk8 -nocrypt"),
+            (&certificate, &locked, "private_key", "passphrase"),
+            (&certificate, &empty, "private_key", "BEGIN PRIVATE KEY"),
+            (&certificate, &broken, "private_key", "cannot be used"),
+            (&certificate, &missing, "private_key", "cannot be read"),
+            (&certificate, &other.private_key, "private_key", "does not belong to"),
+            (&missing, &private_key, "certificate", "cannot be read"),
+            (&empty, &private_key, "certificate", "BEGIN CERTIFICATE"),
+            (&private_key, &private_key, "certificate", "BEGIN CERTIFICATE"),
+        ] {
+            let (found, text) = complaint(Acceptor::load(certificate, private_key));
+            assert!(found == key && text.contains(part), "{found}: {text}");
+        }
+        let authorities = |file: &Path| Connector::load("localhost", Some(file)).map(|_| ()).unwrap_err().text;
+        assert!(authorities(&empty).contains("BEGIN CERTIFICATE") && authorities(&missing).contains("cannot be read"));
+    }
+}
