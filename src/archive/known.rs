@@ -7,20 +7,15 @@
 //! Locks: one for the table of owners, one for each owner. Who holds an owner's may take the table's; who holds the table's only
 //! tries an owner's. Neither is held while anything is flushed.
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::collections::HashMap;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::Error;
 use super::maildir::{Place, Spool};
-use super::name::{self, Hash};
-use super::safe;
-
-/// What an owner costs of the budget besides his names.
-const OWNER_COST: usize = 16;
+use super::name::Hash;
+use super::seen::{OWNER_COST, Seen};
 
 /// The names known of all owners.
 #[derive(Debug)]
@@ -102,7 +97,7 @@ impl Known {
         let (dir, upto) = {
             let seen = lock(&mark.seen);
             let leaf = &seen.leaves[mark.leaf];
-            leaf.check(mark, &seen.maildir)?;
+            leaf.check(mark.change, &seen.maildir)?;
             if leaf.flushed >= mark.change {
                 return Ok(());
             }
@@ -115,7 +110,8 @@ impl Known {
             Ok(()) => {
                 let leaf = &mut seen.leaves[mark.leaf];
                 leaf.flushed = leaf.flushed.max(upto);
-                leaf.check(mark, &dir)
+                let leaf = &seen.leaves[mark.leaf];
+                leaf.check(mark.change, &seen.maildir)
             }
             Err(e) => {
                 if e.kind() != io::ErrorKind::NotFound {
@@ -170,6 +166,12 @@ impl Known {
             }
             owners.shrink(&path);
         }
+    }
+
+    /// As if flushing all up to this message had failed.
+    #[cfg(test)]
+    pub(super) fn fail_flush(&self, mark: &Mark) {
+        lock(&mark.seen).distrust(mark.leaf, mark.change);
     }
 
     #[cfg(test)]
@@ -238,235 +240,6 @@ impl Lookup<'_> {
     }
 }
 
-/// What is known of one Maildir.
-#[derive(Debug)]
-struct Seen {
-    maildir: PathBuf,
-    names_max: usize,
-    /// The folders have been looked through, and all that came since was noted.
-    loaded: bool,
-    /// There was room for all names.
-    complete: bool,
-    names: HashMap<Hash, Name>,
-    leaves: Vec<Leaf>,
-    leaf_numbers: HashMap<PathBuf, usize>,
-    /// Messages in folders whose flush failed: they may be gone after a power cut, so they are kept anew when they come again.
-    suspects: HashSet<Hash>,
-}
-
-/// Where a file was seen.
-#[derive(Debug)]
-struct Name {
-    leaf: u32,
-    /// The folder's count of changes when it came there.
-    change: u64,
-    /// The file's name with a NUL in the place of its hash, which is the key.
-    text: Box<[u8]>,
-}
-
-/// `new` or `cur` of one folder.
-#[derive(Debug)]
-struct Leaf {
-    /// Relative to the Maildir.
-    path: PathBuf,
-    /// How many names have come there, as far as we know.
-    changes: u64,
-    /// All changes up to here are on disk.
-    flushed: u64,
-    /// Changes behind the first and up to the second were not flushed, and never will be for sure.
-    failed: (u64, u64),
-}
-
-impl Leaf {
-    fn check(&self, mark: &Mark, maildir: &Path) -> Result<(), Error> {
-        if mark.change > self.failed.0 && mark.change <= self.failed.1 {
-            let cause = io::Error::other("an earlier flush of it failed");
-            return Err(Error::new(
-                "flush the folder",
-                &maildir.join(&self.path),
-                cause,
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Seen {
-    fn new(maildir: PathBuf, names_max: usize) -> Seen {
-        Seen {
-            maildir,
-            names_max,
-            loaded: false,
-            complete: false,
-            names: HashMap::new(),
-            leaves: Vec::new(),
-            leaf_numbers: HashMap::new(),
-            suspects: HashSet::new(),
-        }
-    }
-
-    fn cost(&self) -> usize {
-        OWNER_COST + self.names.len() + self.suspects.len()
-    }
-
-    fn forget_names(&mut self) {
-        self.names = HashMap::new();
-        self.loaded = false;
-    }
-
-    /// The leaf and the change of a file that stands with this hash and size. One `stat` where it is where it was; nothing where there is no such
-    /// message; else one look through all folders.
-    fn find(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
-        if self.suspects.contains(hash) {
-            return None;
-        }
-        if self.loaded {
-            match self.names.get(hash) {
-                Some(name) if stands(&self.path(name, hash), size) => {
-                    return Some((name.leaf as usize, name.change));
-                }
-                None if self.complete => return None,
-                _ => {}
-            }
-        }
-        self.scan(hash, size)
-    }
-
-    fn path(&self, name: &Name, hash: &Hash) -> PathBuf {
-        let mut text = Vec::with_capacity(name.text.len() + 63);
-        let mut parts = name.text.splitn(2, |&b| b == 0);
-        text.extend_from_slice(parts.next().unwrap_or_default());
-        text.extend_from_slice(safe::hex(hash).as_bytes());
-        text.extend_from_slice(parts.next().unwrap_or_default());
-        self.maildir
-            .join(&self.leaves[name.leaf as usize].path)
-            .join(std::ffi::OsString::from_vec(text))
-    }
-
-    /// Looks through all folders for this message, and notes everything else on the way.
-    ///
-    /// What cannot be read holds nothing: better a copy too many than none. Then the next question looks again.
-    fn scan(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
-        self.names = HashMap::new();
-        self.complete = true;
-        let (folders, mut readable) = folders(&self.maildir);
-        let mut found = None;
-        for folder in folders {
-            // `new` first: what a mail program moves meanwhile is seen once at least.
-            for sub in ["new", "cur"] {
-                let leaf = self.leaf(&folder.join(sub));
-                self.leaves[leaf].changes += 1;
-                let change = self.leaves[leaf].changes;
-                let dir = self.maildir.join(&self.leaves[leaf].path);
-                readable &= for_each_name(&dir, |name| {
-                    let Some((_, its_hash)) = name::find_hash(name) else {
-                        return;
-                    };
-                    if its_hash == *hash {
-                        let path = dir.join(std::ffi::OsStr::from_bytes(name));
-                        if found.is_some() || !stands(&path, size) {
-                            return;
-                        }
-                        found = Some((leaf, change));
-                    }
-                    if !self.suspects.contains(&its_hash) {
-                        self.remember(its_hash, leaf, change, name);
-                    }
-                });
-            }
-        }
-        self.loaded = readable;
-        found
-    }
-
-    fn remember(&mut self, hash: Hash, leaf: usize, change: u64, name: &[u8]) {
-        let (Some((at, _)), Ok(leaf)) = (name::find_hash(name), u32::try_from(leaf)) else {
-            return;
-        };
-        if self.names.len() >= self.names_max && !self.names.contains_key(&hash) {
-            self.complete = false;
-            return;
-        }
-        let text = [&name[..at], &b"\0"[..], &name[at + 64..]].concat();
-        let text = text.into_boxed_slice();
-        self.names.insert(hash, Name { leaf, change, text });
-    }
-
-    fn leaf(&mut self, path: &Path) -> usize {
-        if let Some(&number) = self.leaf_numbers.get(path) {
-            return number;
-        }
-        let number = self.leaves.len();
-        self.leaf_numbers.insert(path.to_path_buf(), number);
-        self.leaves.push(Leaf {
-            path: path.to_path_buf(),
-            changes: 0,
-            flushed: 0,
-            failed: (0, 0),
-        });
-        number
-    }
-
-    /// A flush of this leaf's changes up to `upto` failed.
-    fn distrust(&mut self, number: usize, upto: u64) {
-        let leaf = &mut self.leaves[number];
-        let from = if leaf.failed.1 == 0 {
-            leaf.flushed
-        } else {
-            leaf.failed.0.min(leaf.flushed)
-        };
-        leaf.failed = (from, leaf.failed.1.max(upto));
-        let failed = leaf.failed;
-        let suspects = &mut self.suspects;
-        self.names.retain(|hash, name| {
-            let suspect =
-                name.leaf as usize == number && name.change > failed.0 && name.change <= failed.1;
-            if suspect {
-                suspects.insert(*hash);
-            }
-            !suspect
-        });
-    }
-}
-
-/// Whether a file of this size stands there.
-fn stands(path: &Path, size: u64) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == size)
-}
-
-/// The Maildir's folders relative to it, the inbox (nothing) first, and whether all could be read.
-fn folders(maildir: &Path) -> (Vec<PathBuf>, bool) {
-    let mut folders = vec![PathBuf::new()];
-    let readable = for_each_name(maildir, |name| {
-        if name.starts_with(b".") {
-            folders.push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
-        }
-    });
-    (folders, readable)
-}
-
-/// Calls for every name in a directory; one that is not there has none. Whether it could be read to its end.
-fn for_each_name(dir: &Path, mut action: impl FnMut(&[u8])) -> bool {
-    let absent = |e: &io::Error| {
-        matches!(
-            e.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        )
-    };
-    match fs::read_dir(dir) {
-        Ok(entries) => {
-            for entry in entries {
-                match entry {
-                    Ok(entry) => action(entry.file_name().as_bytes()),
-                    Err(_) => return false,
-                }
-            }
-            true
-        }
-        Err(e) => absent(&e),
-    }
-}
-
 /// A session that panicked must not take the others along: what it left here is a cache, and is checked before use.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -474,6 +247,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::name;
     use super::*;
 
     struct Mailbox {
@@ -534,7 +310,8 @@ mod tests {
         for hash in 0..30 {
             mailbox.put("a", hash);
         }
-        assert!(mailbox.known.cost() <= 10 + OWNER_COST);
+        // Its two folders count as well.
+        assert!(mailbox.known.cost() <= 10 + OWNER_COST + 2);
         assert!((0..30).all(|hash| mailbox.has("a", hash)));
         assert!(!mailbox.has("a", 30));
     }

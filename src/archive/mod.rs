@@ -14,6 +14,7 @@ mod owner;
 mod received;
 mod recover;
 mod safe;
+mod seen;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -155,6 +156,8 @@ impl Shared {
             if let Some((_, Err(e))) = latest.iter().find(same_leaf) {
                 return Err(e.again());
             }
+            // Mostly known by now. But another session's flush may have failed for this one alone.
+            self.known.flush(&self.spool, &placed.mark)?;
             if let Some(path) = placed.left {
                 // What cannot be removed here is found to be a duplicate at the next start.
                 let _ = fs::remove_file(path);

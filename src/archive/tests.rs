@@ -766,6 +766,24 @@ fn a_prepared_copy_is_removed_only_after_the_other_is_on_disk() {
 }
 
 #[test]
+fn a_flush_that_failed_in_between_spares_the_rest_of_a_batch() {
+    let spool = Spool::new();
+    let mut placed = ["one", "two", "three"].map(|message| {
+        let mut draft = draft(&spool.archive, &[inbox("a@b")], message.as_bytes());
+        draft.prepare().unwrap();
+        Some(draft.place_unsettled())
+    });
+    let two = placed[1].take().unwrap();
+    spool.archive.shared.known.fail_flush(&two[0].mark);
+    let rest = placed.into_iter().flatten().map(Ok).collect();
+    let results = spool.archive.shared.settle(rest);
+    assert!(results[0].is_err() && results[1].is_ok());
+    // What may be lost in a power cut is kept anew.
+    assert!(!spool.keep(&[inbox("a@b")], b"one")[0].duplicate);
+    assert!(spool.keep(&[inbox("a@b")], b"three")[0].duplicate);
+}
+
+#[test]
 fn a_small_memory_finds_the_same_duplicates() {
     for names_max in [1, 20, 40, 100] {
         let spool = Spool::with_names_max(names_max);

@@ -13,10 +13,7 @@ pub struct TooLong;
 
 impl LineBuffer {
     pub fn new(line_len_max: usize) -> LineBuffer {
-        LineBuffer {
-            buffer: Vec::new(),
-            line_len_max,
-        }
+        LineBuffer { buffer: Vec::new(), line_len_max }
     }
 
     /// Takes bytes up to and including the next LF. Returns how many were taken and whether [`LineBuffer::raw`] is now a
@@ -77,10 +74,7 @@ mod tests {
         assert_eq!(buffer.feed(b"US"), Ok((2, false)));
         assert_eq!(buffer.feed(b"ER\r"), Ok((3, false)));
         assert_eq!(buffer.feed(b"\nPASS"), Ok((1, true)));
-        assert_eq!(
-            (buffer.raw(), buffer.text()),
-            (&b"USER\r\n"[..], &b"USER"[..])
-        );
+        assert_eq!((buffer.raw(), buffer.text()), (&b"USER\r\n"[..], &b"USER"[..]));
         buffer.clear();
         assert_eq!(buffer.feed(b"a\n"), Ok((2, true)));
         assert_eq!(buffer.text(), b"a");

@@ -6,6 +6,7 @@
 //! protocol needs that verdict before it decides what the next byte to its peers is ("kept before completed").
 
 pub mod dot;
+pub mod imap;
 pub mod line;
 pub mod pop3;
 pub mod sasl;

@@ -8,7 +8,7 @@ use super::keeper::Policy;
 use crate::archive::{Archive, Folder};
 use crate::config::{self, Fault, Kind, TlsMode};
 use crate::net::tls::{self, Acceptor, Connector};
-use crate::protocol::{Protocol, pop3, smtp};
+use crate::protocol::{Protocol, imap, pop3, smtp};
 
 /// A proxy under one configuration. A session keeps the one that it began with.
 pub(super) struct Proxy {
@@ -53,19 +53,18 @@ impl Proxy {
             TlsMode::None => None,
             _ => Connector::load(&proxy.upstream_host, proxy.upstream_ca.as_deref()).map_err(&mut failed).ok(),
         };
-        let speaker = speaker(proxy, &config.shared).map_err(|text| fault("listen", text)).ok();
-        match (speaker, faults.is_empty()) {
-            (Some(speaker), true) => Ok(Proxy {
-                config: proxy.clone(),
-                shared: Arc::new(config.shared.clone()),
-                archive: archive.clone(),
-                acceptor,
-                connector,
-                counters,
-                speaker,
-            }),
-            _ => Err(faults),
+        if !faults.is_empty() {
+            return Err(faults);
         }
+        Ok(Proxy {
+            config: proxy.clone(),
+            shared: Arc::new(config.shared.clone()),
+            archive: archive.clone(),
+            acceptor,
+            connector,
+            counters,
+            speaker: speaker(proxy, &config.shared),
+        })
     }
 
     /// What the configuration says about keeping.
@@ -74,12 +73,12 @@ impl Proxy {
     }
 }
 
-fn speaker(proxy: &config::Proxy, shared: &config::Shared) -> Result<Box<dyn Speak>, String> {
+fn speaker(proxy: &config::Proxy, shared: &config::Shared) -> Box<dyn Speak> {
     let (listen_tls, upstream_tls) = (proxy.listen_tls, proxy.upstream_tls);
     let default_domain = proxy.default_domain.clone();
     match proxy.kind {
-        Kind::Pop3 => Ok(Box::new(Pop3(pop3::Settings { listen_tls, upstream_tls, default_domain }))),
-        Kind::Smtp => Ok(Box::new(Smtp(smtp::Settings {
+        Kind::Pop3 => Box::new(Pop3(pop3::Settings { listen_tls, upstream_tls, default_domain })),
+        Kind::Smtp => Box::new(Smtp(smtp::Settings {
             listen_tls,
             upstream_tls,
             default_domain,
@@ -88,8 +87,11 @@ fn speaker(proxy: &config::Proxy, shared: &config::Shared) -> Result<Box<dyn Spe
             sent_folder: Folder::parse(&shared.sent_folder),
             ehlo_name: String::new(),
             max_message_size: shared.max_message_size,
-        }))),
-        Kind::Imap => Err("IMAP is not there yet".to_owned()),
+        })),
+        Kind::Imap => {
+            let folders = Arc::new(imap::FolderRules::new(shared));
+            Box::new(Imap(imap::Settings { listen_tls, upstream_tls, default_domain, folders }))
+        }
     }
 }
 
@@ -102,6 +104,18 @@ impl Speak for Pop3 {
 
     fn refusal(&self, text: &str) -> Vec<u8> {
         pop3::refusal(text)
+    }
+}
+
+struct Imap(imap::Settings);
+
+impl Speak for Imap {
+    fn protocol(&self, _: SocketAddr) -> Box<dyn Protocol> {
+        Box::new(imap::Imap::new(self.0.clone()))
+    }
+
+    fn refusal(&self, text: &str) -> Vec<u8> {
+        imap::refusal(text)
     }
 }
 

@@ -1,0 +1,343 @@
+//! A private Dovecot (2.3) for IMAP and POP3, with mailboxes whose files the tests write and read themselves.
+//!
+//! Any user name is accepted with [`PASSWORD`](super::PASSWORD), by every mechanism that Dovecot has, OAuth included
+//! ([`token`]). Mail lies in `<home>/mail`, as Maildir++ where the hierarchy separator is `.`, else as nested folders.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::daemon::Daemon;
+use super::lab::{Lab, free_ports, is_root, program};
+use super::{Endpoint, Kind, PASSWORD, Tls};
+
+#[derive(Clone, Debug)]
+pub struct DovecotOptions {
+    /// `/` or `.`.
+    pub separator: char,
+    /// Of the only namespace: empty or `INBOX.`, say.
+    pub prefix: &'static str,
+    /// Sent, Drafts, Junk, Trash with their attributes; `Sent` gets this name.
+    pub special_use: Option<&'static str>,
+    /// Serve this spool (`%d/%n` below it) in the place of mailboxes of its own.
+    pub spool: Option<PathBuf>,
+    /// The certificate to show; the lab's good one if none.
+    pub certificate: Option<super::Certificate>,
+    /// Lines of configuration that are added at the end.
+    pub extra: &'static str,
+}
+
+impl Default for DovecotOptions {
+    fn default() -> Self {
+        DovecotOptions {
+            separator: '/',
+            prefix: "",
+            special_use: Some("Sent"),
+            spool: None,
+            certificate: None,
+            extra: "",
+        }
+    }
+}
+
+/// Ports, in the order imap, imaps, pop3, pop3s.
+pub struct Dovecot {
+    _daemon: Daemon,
+    dir: PathBuf,
+    options: DovecotOptions,
+    ports: [u16; 4],
+}
+
+/// Where a message lies in a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    New,
+    /// Seen.
+    Cur,
+}
+
+impl Dovecot {
+    pub fn start(lab: &Lab) -> Dovecot {
+        Dovecot::with(lab, DovecotOptions::default())
+    }
+
+    pub fn with(lab: &Lab, options: DovecotOptions) -> Dovecot {
+        for _ in 0..5 {
+            let dir = lab.folder("dovecot");
+            let ports = free_ports();
+            let conf = dir.join("dovecot.conf");
+            fs::write(&conf, configuration(lab, &dir, &options, ports)).unwrap();
+            write_oauth(&dir);
+            let args = ["-F", "-c", conf.to_str().unwrap()];
+            let mut daemon = Daemon::spawn("dovecot", &program("dovecot"), &args, &[], &dir.join("log"));
+            if daemon.greets(&[(ports[0], "* OK"), (ports[1], ""), (ports[2], "+OK"), (ports[3], "")]) {
+                return Dovecot { _daemon: daemon, dir, options, ports };
+            }
+        }
+        panic!("dovecot does not start, see its log above");
+    }
+
+    /// The listener for this protocol and this kind of TLS.
+    pub fn endpoint(&self, kind: Kind, tls: Tls) -> Endpoint {
+        let first = if kind == Kind::Imap { 0 } else { 2 };
+        let port = self.ports[first + usize::from(tls == Tls::Implicit)];
+        Endpoint { kind, port, tls }
+    }
+
+    pub fn imap(&self) -> u16 {
+        self.ports[0]
+    }
+
+    pub fn pop3(&self) -> u16 {
+        self.ports[2]
+    }
+
+    /// The Unix socket at which Postfix asks about logins.
+    pub fn auth_socket(&self) -> PathBuf {
+        self.dir.join("run/auth-for-postfix")
+    }
+
+    /// The mailbox of a user, empty at first.
+    pub fn mailbox(&self, user: &str) -> Mailbox {
+        let mailbox = Mailbox { root: self.dir.join("home").join(user).join("mail"), separator: self.options.separator };
+        mailbox.folder("INBOX");
+        mailbox
+    }
+
+    /// A mailbox with this in its inbox, in this order.
+    pub fn filled(&self, user: &str, messages: &[super::Sample]) -> Mailbox {
+        let mailbox = self.mailbox(user);
+        for sample in messages {
+            mailbox.put("INBOX", Place::New, &sample.bytes);
+        }
+        mailbox
+    }
+}
+
+/// A user's mail on the server, by its files.
+pub struct Mailbox {
+    root: PathBuf,
+    separator: char,
+}
+
+impl Mailbox {
+    /// The Maildir of a folder (its name as on the wire, without a namespace's prefix), made where it is not there. Its
+    /// UIDVALIDITY is always the same, so that sessions can be compared.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let dir = self.path(name);
+        if !dir.join("cur").is_dir() {
+            for sub in ["cur", "new", "tmp"] {
+                fs::create_dir_all(dir.join(sub)).unwrap();
+            }
+            let validity = 1_700_000_000 + name.len();
+            fs::write(dir.join("dovecot-uidlist"), format!("3 V{validity} N1 G{:032x}\n", validity)).unwrap();
+            give_away(self.root.parent().unwrap());
+        }
+        dir
+    }
+
+    /// Adds a message as a file of these very bytes; messages get their UIDs in the order in which they were put.
+    pub fn put(&self, folder: &str, place: Place, bytes: &[u8]) {
+        let dir = self.folder(folder);
+        let count = fs::read_dir(dir.join("new")).unwrap().count() + fs::read_dir(dir.join("cur")).unwrap().count();
+        let (sub, flags) = if place == Place::New { ("new", "") } else { ("cur", ":2,S") };
+        let file = dir.join(sub).join(format!("{}.M1P1.test,S={}{flags}", 1_600_000_000 + count, bytes.len()));
+        fs::write(&file, bytes).unwrap();
+        owned(&file);
+    }
+
+    /// The messages in a folder as the server has them on disk, by file name.
+    pub fn stored(&self, folder: &str) -> Vec<Vec<u8>> {
+        let dir = self.path(folder);
+        let mut files: Vec<PathBuf> = ["new", "cur"].iter().flat_map(|sub| entries(&dir.join(sub))).collect();
+        files.sort_by_key(|file| file.file_name().unwrap().to_owned());
+        files.iter().map(|file| fs::read(file).unwrap()).collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.eq_ignore_ascii_case("INBOX") {
+            return if self.separator == '.' { self.root.clone() } else { self.root.join("INBOX") };
+        }
+        if self.separator == '.' { self.root.join(format!(".{name}")) } else { self.root.join(name) }
+    }
+}
+
+/// A bearer token for this user, as its provider would have signed it.
+pub fn token(user: &str) -> String {
+    use base64::prelude::{BASE64_URL_SAFE_NO_PAD as B64, Engine};
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let header = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let claims = format!(r#"{{"sub":"{user}","email":"{user}","iat":{},"exp":{}}}"#, now - 5, now + 3600);
+    let signed = format!("{}.{}", B64.encode(header), B64.encode(claims));
+    format!("{signed}.{}", B64.encode(hmac_sha256(OAUTH_KEY, signed.as_bytes())))
+}
+
+const OAUTH_KEY: &[u8] = b"a key of 32 octets for the tests";
+
+fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
+    assert!(key.len() <= 64);
+    let pad = |with: u8| -> Vec<u8> { (0..64).map(|i| key.get(i).copied().unwrap_or(0) ^ with).collect() };
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
+    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+}
+
+fn write_oauth(dir: &Path) {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    let keys = dir.join("keys/default/HS256");
+    fs::create_dir_all(&keys).unwrap();
+    fs::write(keys.join("default"), BASE64_STANDARD.encode(OAUTH_KEY)).unwrap();
+    let conf = format!(
+        "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix={}/keys/\nusername_attribute = email\n",
+        dir.display()
+    );
+    fs::write(dir.join("oauth2.conf"), conf).unwrap();
+}
+
+/// The user that mail belongs to: Dovecot serves none that belongs to root.
+fn mail_user() -> (u32, u32) {
+    if is_root() { (65534, 65534) } else { (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) }
+}
+
+/// Gives a file to the mail user.
+pub fn owned(path: &Path) {
+    if is_root() {
+        let (uid, gid) = mail_user();
+        chown(path, Some(uid), Some(gid)).unwrap();
+    }
+}
+
+/// Gives a folder and all in it to the mail user.
+pub fn give_away(path: &Path) {
+    owned(path);
+    if path.is_dir() {
+        entries(path).iter().for_each(|entry| give_away(entry));
+    }
+}
+
+/// What lies in a folder; nothing where there is none.
+pub fn entries(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn configuration(lab: &Lab, dir: &Path, options: &DovecotOptions, ports: [u16; 4]) -> String {
+    let [imap, imaps, pop3, pop3s] = ports;
+    let (uid, gid) = mail_user();
+    for sub in ["run", "state", "home"] {
+        fs::create_dir(dir.join(sub)).unwrap();
+        fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    owned(&dir.join("home"));
+    let certificate = options.certificate.clone().unwrap_or_else(|| lab.certificate());
+    let users = if is_root() {
+        String::new()
+    } else {
+        let name = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().expect("a user with a name").name;
+        let group = nix::unistd::Group::from_gid(nix::unistd::getegid()).unwrap().expect("a group with a name").name;
+        format!("default_internal_user = {name}\ndefault_login_user = {name}\ndefault_internal_group = {group}\n")
+    };
+    let location = match (&options.spool, options.separator) {
+        (Some(spool), _) => format!("maildir:{}/%d/%n", spool.display()),
+        (None, '.') => "maildir:~/mail".to_owned(),
+        (None, _) => "maildir:~/mail:LAYOUT=fs:INBOX=~/mail/INBOX".to_owned(),
+    };
+    let special = options.special_use.map_or(String::new(), |sent| {
+        [(sent, "Sent"), ("Drafts", "Drafts"), ("Junk", "Junk"), ("Trash", "Trash")]
+            .map(|(name, attribute)| {
+                format!("  mailbox \"{name}\" {{\n    auto = create\n    special_use = \\{attribute}\n  }}\n")
+            })
+            .concat()
+    });
+    let DovecotOptions { separator, prefix, extra, .. } = options;
+    let (d, chain, key) = (dir.display(), certificate.chain.display(), certificate.key.display());
+    format!(
+        "base_dir = {d}/run
+state_dir = {d}/state
+log_path = {d}/log
+{users}protocols = imap pop3
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{chain}
+ssl_key = <{key}
+disable_plaintext_auth = no
+auth_mechanisms = plain login cram-md5 apop scram-sha-1 scram-sha-256 xoauth2 oauthbearer
+auth_username_chars =
+auth_failure_delay = 0
+auth_cache_size = 0
+first_valid_uid = 1
+first_valid_gid = 1
+mail_max_userip_connections = 0
+mail_location = {location}
+maildir_very_dirty_syncs = no
+pop3_uidl_format = %08Xu%08Xv
+imap_capability = +SPECIAL-USE
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {d}/oauth2.conf
+}}
+passdb {{
+  driver = static
+  mechanisms = plain login cram-md5 apop scram-sha-1 scram-sha-256
+  args = password={PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={d}/home/%u
+}}
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+  prefix = {prefix}
+{special}}}
+default_process_limit = 1000
+default_client_limit = 4000
+service anvil {{
+  chroot =
+}}
+service stats {{
+  client_limit = 4000
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+service imap-login {{
+  chroot =
+  service_count = 0
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  chroot =
+  service_count = 0
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+service imap {{
+  service_count = 20
+}}
+service pop3 {{
+  service_count = 20
+}}
+service auth {{
+  client_limit = 8000
+  unix_listener auth-for-postfix {{
+    mode = 0666
+  }}
+}}
+{extra}
+"
+    )
+}

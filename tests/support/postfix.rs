@@ -1,0 +1,218 @@
+//! A private Postfix: submission with logins (STARTTLS or implicit TLS), and an MX without, both delivering into Maildirs.
+//!
+//! Recipients in `example.org` and `example.net` are local. What a test can provoke, by the addresses or the subject:
+//! recipients `unknown…@` are rejected at RCPT, senders `nodata…@` at DATA, and a message whose subject holds `REJECT-ME` at its end.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Group, User};
+
+use super::daemon::Daemon;
+use super::dovecot::{self, Dovecot};
+use super::lab::{Lab, free_ports, is_root};
+use super::{Endpoint, Kind, Tls};
+
+/// Ports, in the order submission, submissions, MX.
+pub struct Postfix {
+    _daemon: Daemon,
+    dir: PathBuf,
+    ports: [u16; 3],
+}
+
+/// A message that Postfix delivered.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The message as the recipient has it: Postfix's own header fields first, LF line ends.
+    pub bytes: Vec<u8>,
+}
+
+impl Delivered {
+    /// Whether the message that was sent (CRLF line ends) is the end of what was delivered.
+    pub fn ends_with(&self, sent: &[u8]) -> bool {
+        self.bytes.ends_with(&to_lf(sent))
+    }
+}
+
+/// CRLF line ends as LF, as Postfix stores them.
+pub fn to_lf(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for (i, &byte) in bytes.iter().enumerate() {
+        if byte != b'\r' || bytes.get(i + 1) != Some(&b'\n') {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+impl Postfix {
+    /// Logins are asked of this Dovecot. Needs root: Postfix's master and its delivery agents do.
+    pub fn start(lab: &Lab, auth: &Dovecot) -> Postfix {
+        assert!(is_root(), "these tests start a private Postfix, which only root can: run them as root");
+        for _ in 0..5 {
+            let dir = lab.folder("postfix");
+            let ports = free_ports();
+            configure(lab, auth, &dir, ports);
+            let daemon_dir = daemon_directory();
+            let conf = dir.join("conf");
+            let args = ["-s", "-c", conf.to_str().unwrap()];
+            let envs = [("MAIL_CONFIG", conf.to_str().unwrap())];
+            let mut daemon = Daemon::spawn("postfix", &daemon_dir.join("master"), &args, &envs, &dir.join("log"));
+            if daemon.greets(&[(ports[0], "220 "), (ports[1], ""), (ports[2], "220 ")]) {
+                return Postfix { _daemon: daemon, dir, ports };
+            }
+        }
+        panic!("postfix does not start, see its log above");
+    }
+
+    /// The submission service for this kind of TLS.
+    pub fn endpoint(&self, tls: Tls) -> Endpoint {
+        Endpoint { kind: Kind::Smtp, port: self.ports[usize::from(tls == Tls::Implicit)], tls }
+    }
+
+    pub fn submission(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// No login here.
+    pub fn mx(&self) -> u16 {
+        self.ports[2]
+    }
+
+    /// What lies in the Maildir of this recipient, oldest first.
+    pub fn delivered(&self, recipient: &str) -> Vec<Delivered> {
+        let (user, domain) = recipient.split_once('@').expect("user@domain");
+        let mut files = dovecot::entries(&self.dir.join("mail").join(domain).join(user).join("new"));
+        files.sort();
+        files.iter().map(|file| Delivered { bytes: fs::read(file).unwrap() }).collect()
+    }
+
+    /// Waits until so many messages were delivered to the recipient, and gives them.
+    pub fn wait_for(&self, recipient: &str, count: usize) -> Vec<Delivered> {
+        let what = format!("{count} messages delivered to {recipient}");
+        super::wait_until(&what, Duration::from_secs(30), || self.delivered(recipient).len() >= count);
+        let all = self.delivered(recipient);
+        assert_eq!(all.len(), count, "delivered to {recipient}");
+        all
+    }
+}
+
+fn daemon_directory() -> PathBuf {
+    let found = ["/usr/lib/postfix/sbin", "/usr/libexec/postfix"].map(PathBuf::from).into_iter().find(|dir| dir.is_dir());
+    found.expect("Postfix is missing: scripts/test installs what the tests need")
+}
+
+fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3]) {
+    let postfix = User::from_name("postfix").unwrap().expect("the user postfix").uid.as_raw();
+    let postdrop = Group::from_name("postdrop").unwrap().expect("the group postdrop").gid.as_raw();
+    let make = |path: PathBuf, mode: u32, uid: u32, gid: Option<u32>| {
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(uid), gid).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    make(dir.join("conf"), 0o755, 0, None);
+    make(dir.join("data"), 0o700, postfix, None);
+    make(dir.join("queue"), 0o755, 0, None);
+    make(dir.join("mail"), 0o755, 65534, Some(65534));
+    for domain in ["example.org", "example.net"] {
+        make(dir.join("mail").join(domain), 0o755, 65534, Some(65534));
+    }
+    let queue = dir.join("queue");
+    make(queue.join("pid"), 0o755, 0, None);
+    make(queue.join("maildrop"), 0o1730, postfix, Some(postdrop));
+    make(queue.join("public"), 0o2710, postfix, Some(postdrop));
+    for name in "active bounce corrupt defer deferred flush hold incoming private saved trace".split(' ') {
+        make(queue.join(name), 0o700, postfix, None);
+    }
+
+    let conf = dir.join("conf");
+    fs::write(conf.join("mailboxes"), "/^(.+)@(example\\.(org|net))$/ $2/$1/\n").unwrap();
+    fs::write(conf.join("recipients"), "/^unknown/ 550 5.1.1 No such mailbox\n").unwrap();
+    fs::write(conf.join("senders"), "/^nodata/ 554 5.7.1 Not this sender\n").unwrap();
+    fs::write(conf.join("headers"), "/^Subject:.*REJECT-ME/ REJECT not this subject\n").unwrap();
+    let certificate = lab.certificate();
+    let (d, c) = (dir.display(), conf.display());
+    fs::write(
+        conf.join("main.cf"),
+        format!(
+            "compatibility_level = 3.6
+queue_directory = {d}/queue
+data_directory = {d}/data
+daemon_directory = {daemon}
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {d}/log
+maillog_file_prefixes = {d}
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = mx.example.org
+mydestination =
+alias_maps =
+local_recipient_maps =
+mynetworks =
+relayhost =
+default_transport = error:no mail leaves the tests
+virtual_mailbox_domains = example.org, example.net
+virtual_mailbox_maps = regexp:{c}/mailboxes
+virtual_mailbox_base = {d}/mail
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_mailbox_limit = 0
+message_size_limit = 0
+header_checks = regexp:{c}/headers
+smtpd_tls_cert_file = {chain}
+smtpd_tls_key_file = {key}
+smtpd_tls_security_level = may
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {socket}
+smtpd_sasl_security_options = noanonymous
+smtpd_recipient_restrictions = check_recipient_access regexp:{c}/recipients, permit_sasl_authenticated, reject_unauth_destination
+smtpd_relay_restrictions =
+smtpd_data_restrictions = check_sender_access regexp:{c}/senders
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+smtpd_peername_lookup = no
+smtpd_error_sleep_time = 0
+smtpd_hard_error_limit = 1000
+smtpd_junk_command_limit = 10000
+smtpd_soft_error_limit = 1000
+smtpd_timeout = 60s
+smtputf8_enable = yes
+default_process_limit = 300
+in_flow_delay = 0
+line_length_limit = 2048
+",
+            daemon = daemon_directory().display(),
+            chain = certificate.chain.display(),
+            key = certificate.key.display(),
+            socket = auth.auth_socket().display(),
+        ),
+    )
+    .unwrap();
+    let [submission, submissions, mx] = ports;
+    fs::write(
+        conf.join("master.cf"),
+        format!(
+            "127.0.0.1:{submission} inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes
+127.0.0.1:{submissions} inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_wrappermode=yes
+127.0.0.1:{mx} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 discard
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"
+        ),
+    )
+    .unwrap();
+}
