@@ -56,7 +56,8 @@ pub(crate) fn pem() -> Pem {
     x509.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
     x509.set_pubkey(&key).unwrap();
     x509.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
-    let names = SubjectAlternativeName::new().dns("localhost").ip("127.0.0.1").build(&x509.x509v3_context(None, None)).unwrap();
+    let names =
+        SubjectAlternativeName::new().dns("localhost").ip("127.0.0.1").build(&x509.x509v3_context(None, None)).unwrap();
     x509.append_extension(names).unwrap();
     x509.sign(&key, MessageDigest::sha256()).unwrap();
     let (certificate, private_key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));

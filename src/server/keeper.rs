@@ -96,7 +96,11 @@ impl Keeper {
     pub(super) fn close(&mut self) {
         for (id, state) in std::mem::take(&mut self.drafts) {
             if let State::Prepared(draft) = state {
-                log::debug!("{} draft {} committed: the session ended before the server had answered", self.label, id.0);
+                log::debug!(
+                    "{} draft {} committed: the session ended before the server had answered",
+                    self.label,
+                    id.0
+                );
                 self.commit_prepared(draft);
             }
         }
@@ -162,7 +166,11 @@ impl Keeper {
     }
 
     /// Does something with an open draft; a failure is logged, and the policy decides.
-    fn on_open(&mut self, id: DraftId, operation: impl FnOnce(&mut Draft) -> Result<(), String>) -> Result<(), Refused> {
+    fn on_open(
+        &mut self,
+        id: DraftId,
+        operation: impl FnOnce(&mut Draft) -> Result<(), String>,
+    ) -> Result<(), Refused> {
         match self.drafts.get_mut(&id) {
             Some(State::Open(draft)) => {
                 let Err(reason) = operation(draft) else { return Ok(()) };
@@ -184,7 +192,10 @@ impl Keeper {
             Ok(kept) => self.report(kept),
             Err(e) => {
                 for Destination { owner, folder, .. } in to {
-                    log::error!("{} not in its folder yet owner={owner} folder={folder} reason={e}; it lies in tmp and is kept at the next start", self.label);
+                    log::error!(
+                        "{} not in its folder yet owner={owner} folder={folder} reason={e}; it lies in tmp and is kept at the next start",
+                        self.label
+                    );
                 }
             }
         }
@@ -289,7 +300,9 @@ impl Host for Keeper {
                 self.drafts.insert(draft, State::Dead);
                 Ok(())
             }
-            Some(State::Prepared(_)) | None => self.on_open(draft, |_| Err("a part of it is missing: a bug of MailStore".to_owned())),
+            Some(State::Prepared(_)) | None => {
+                self.on_open(draft, |_| Err("a part of it is missing: a bug of MailStore".to_owned()))
+            }
         }
     }
 

@@ -52,7 +52,12 @@ impl Limits {
     ///
     /// # Errors
     /// The limit that is full.
-    pub(super) fn admit(&self, client: IpAddr, max_sessions: usize, max_sessions_per_client: usize) -> Result<Ticket, Full> {
+    pub(super) fn admit(
+        &self,
+        client: IpAddr,
+        max_sessions: usize,
+        max_sessions_per_client: usize,
+    ) -> Result<Ticket, Full> {
         let client = client.to_canonical();
         let mut open = self.shared.lock();
         if open.total >= max_sessions {

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket,
+    sockopt,
+};
 
 use super::World;
 use super::proxy::Proxy;
@@ -97,16 +100,16 @@ fn accept_all(world: &Arc<World>, socket: &TcpListener, proxy: &Mutex<Arc<Proxy>
                 let proxy = Arc::clone(&proxy.lock().unwrap_or_else(PoisonError::into_inner));
                 session::start(world, &proxy, tcp, client);
             }
-            Err(e) => match e.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            Err(e) => {
+                // All else: nobody is there yet, or is gone already.
+                let no_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+                if e.raw_os_error().is_some_and(|code| no_room.contains(&code)) {
                     tell_now_and_then(world.begun, &e);
                     if sleep(REST, stop.as_fd()) {
                         return;
                     }
                 }
-                // Nobody there yet, or gone already.
-                _ => {}
-            },
+            }
         }
     }
 }
@@ -117,6 +120,8 @@ fn tell_now_and_then(begun: Instant, e: &io::Error) {
     let now = begun.elapsed().as_secs();
     let next = NEXT.load(Ordering::Relaxed);
     if now >= next && NEXT.compare_exchange(next, now + TELL_EVERY_S, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        log::error!("clients have to wait: {e}; raise the limit of open files (ulimit -n, LimitNOFILE=) or lower max_sessions");
+        log::error!(
+            "clients have to wait: {e}; raise the limit of open files (ulimit -n, LimitNOFILE=) or lower max_sessions"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User, chown, geteuid, getegid, getuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, chown, getegid, geteuid, getuid, initgroups, setgid, setgroups, setuid};
 
 use crate::config::Shared;
 
@@ -24,7 +24,10 @@ pub(super) fn prepare(shared: &Shared) {
         Ok((soft, hard)) => {
             let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
             if limit < needed {
-                log::warn!("{limit} files may be open at once, max_sessions = {} may need {needed}: raise ulimit -n (LimitNOFILE=)", shared.max_sessions);
+                log::warn!(
+                    "{limit} files may be open at once, max_sessions = {} may need {needed}: raise ulimit -n (LimitNOFILE=)",
+                    shared.max_sessions
+                );
             }
         }
         Err(e) => log::warn!("the limit of open files cannot be read: {e}"),
@@ -44,7 +47,8 @@ pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
         }
         return Ok(());
     }
-    make_spool(&shared.spool, uid, gid).map_err(|e| ("spool", format!("{} cannot be made: {e}", shared.spool.display())))?;
+    make_spool(&shared.spool, uid, gid)
+        .map_err(|e| ("spool", format!("{} cannot be made: {e}", shared.spool.display())))?;
     let failed = |step: &'static str| move |e: nix::Error| ("user", format!("{step} failed: {e}"));
     match User::from_uid(uid) {
         Ok(Some(user)) => {

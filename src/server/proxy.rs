@@ -35,17 +35,33 @@ impl Proxy {
     ///
     /// # Errors
     /// Every fault of this section.
-    pub(super) fn load(proxy: &config::Proxy, config: &config::Config, archive: &Archive, counters: Arc<Counters>) -> Result<Proxy, Vec<Fault>> {
+    pub(super) fn load(
+        proxy: &config::Proxy,
+        config: &config::Config,
+        archive: &Archive,
+        counters: Arc<Counters>,
+    ) -> Result<Proxy, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, text: String| {
-            faults.push(Fault { file: config.file.clone(), section: Some(proxy.name.clone()), key: Some(key.to_owned()), line: None, text });
+            faults.push(Fault {
+                file: config.file.clone(),
+                section: Some(proxy.name.clone()),
+                key: Some(key.to_owned()),
+                line: None,
+                text,
+            });
         };
         let mut failed = |tls::Fault { key, text }| fault(key, text);
         let acceptor = match (&proxy.certificate, &proxy.private_key, proxy.listen_tls) {
             (_, _, TlsMode::None) => None,
-            (Some(certificate), Some(private_key), _) => Acceptor::load(certificate, private_key).map_err(&mut failed).ok(),
+            (Some(certificate), Some(private_key), _) => {
+                Acceptor::load(certificate, private_key).map_err(&mut failed).ok()
+            }
             _ => {
-                failed(tls::Fault { key: "certificate", text: "is missing; listen_tls needs certificate and private_key".to_owned() });
+                failed(tls::Fault {
+                    key: "certificate",
+                    text: "is missing; listen_tls needs certificate and private_key".to_owned(),
+                });
                 None
             }
         };
@@ -69,7 +85,11 @@ impl Proxy {
 
     /// What the configuration says about keeping.
     pub(super) fn policy(&self) -> Policy {
-        Policy { kind: self.config.kind, on_archive_failure: self.shared.on_archive_failure, max_message_size: self.shared.max_message_size }
+        Policy {
+            kind: self.config.kind,
+            on_archive_failure: self.shared.on_archive_failure,
+            max_message_size: self.shared.max_message_size,
+        }
     }
 }
 
