@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -86,17 +86,39 @@ fn identity(shared: &Shared) -> Result<Option<(Uid, Gid)>, (&'static str, String
     }
 }
 
-/// A spool that is not there yet is made while there is the right to, and given to whom it is for.
+/// A spool that is not there yet is made while there is the right to, and given to whom it is for. Folders above it that are missing
+/// stay root's, and can be passed through.
 fn make_spool(spool: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
-    if fs::symlink_metadata(spool).is_ok() {
-        return Ok(());
-    }
-    if let Some(parent) = spool.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
-    fs::DirBuilder::new().mode(0o700).create(spool)?;
-    if fs::symlink_metadata(spool)?.uid() != uid.as_raw() {
-        chown(spool, Some(uid), Some(gid))?;
+    let missing: Vec<&Path> =
+        spool.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        let mode = if dir == spool { 0o700 } else { 0o755 };
+        fs::create_dir(dir)?;
+        // Not by the mode of mkdir: the umask would have its way.
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode))?;
+        if dir == spool {
+            chown(dir, Some(uid), Some(gid))?;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::getegid;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_missing_spool_is_made_and_a_present_one_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = dir.path().join("deep/spool");
+        let make = || make_spool(&spool, geteuid(), getegid());
+        make().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&dir.path().join("deep")), mode(&spool)), (0o755, 0o700));
+        fs::set_permissions(&spool, fs::Permissions::from_mode(0o750)).unwrap();
+        make().unwrap();
+        assert_eq!(mode(&spool), 0o750);
+    }
 }
