@@ -26,9 +26,7 @@ pub enum Outcome {
     /// Nothing was done; try again when the socket is so.
     WouldBlock(Need),
     /// The peer sends no more. `clean` is false where a TLS peer closed without close_notify (RFC 8446, section 6.1).
-    Eof {
-        clean: bool,
-    },
+    Eof { clean: bool },
     /// The connection is broken.
     Error(io::Error),
 }
