@@ -30,6 +30,22 @@ pub struct Delivered {
 }
 
 impl Delivered {
+    /// The message without the fields that Postfix put before it: what is there behind its own `Received:`.
+    pub fn message(&self) -> &[u8] {
+        let own = b"Received: from ";
+        let mut rest = &self.bytes[..];
+        let mut inside = false;
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let line = &rest[..end];
+            if inside && !line.starts_with(b"\t") && !line.starts_with(b" ") {
+                return rest;
+            }
+            inside |= line.starts_with(own);
+            rest = &rest[end + 1..];
+        }
+        rest
+    }
+
     /// Whether the message that was sent (CRLF line ends) is the end of what was delivered.
     pub fn ends_with(&self, sent: &[u8]) -> bool {
         self.bytes.ends_with(&to_lf(sent))
@@ -51,6 +67,7 @@ impl Postfix {
     /// Logins are asked of this Dovecot. Needs root: Postfix's master and its delivery agents do.
     pub fn start(lab: &Lab, auth: &Dovecot) -> Postfix {
         assert!(is_root(), "these tests start a private Postfix, which only root can: run them as root");
+        let mut log = String::new();
         for _ in 0..5 {
             let dir = lab.folder("postfix");
             let ports = free_ports();
@@ -63,8 +80,9 @@ impl Postfix {
             if daemon.greets(&[(ports[0], "220 "), (ports[1], ""), (ports[2], "220 ")]) {
                 return Postfix { _daemon: daemon, dir, ports };
             }
+            log = daemon.log();
         }
-        panic!("postfix does not start, see its log above");
+        panic!("postfix does not start:\n{log}");
     }
 
     /// The submission service for this kind of TLS.
@@ -151,6 +169,7 @@ myhostname = mx.example.org
 mydestination =
 alias_maps =
 local_recipient_maps =
+local_header_rewrite_clients =
 mynetworks =
 relayhost =
 default_transport = error:no mail leaves the tests
