@@ -1,4 +1,4 @@
-//! A private Postfix: submission with logins (STARTTLS or implicit TLS), and an MX without, both delivering into Maildirs.
+//! A private Postfix: submission with logins (STARTTLS or implicit TLS), and an MX without, both delivering.
 //!
 //! Recipients in `example.org` and `example.net` are local. What a test can provoke, by the addresses or the subject:
 //! recipients `unknown…@` are rejected at RCPT, senders `nodata…@` at DATA, and a message whose subject holds `REJECT-ME` at its end.
@@ -99,12 +99,17 @@ impl Postfix {
         self.ports[2]
     }
 
-    /// What lies in the Maildir of this recipient, oldest first.
+    /// What was delivered to this recipient, oldest first. (All lies in one Maildir; Postfix notes for whom.)
     pub fn delivered(&self, recipient: &str) -> Vec<Delivered> {
-        let (user, domain) = recipient.split_once('@').expect("user@domain");
-        let mut files = dovecot::entries(&self.dir.join("mail").join(domain).join(user).join("new"));
+        let mut files = dovecot::entries(&self.dir.join("mail/all/new"));
         files.sort();
-        files.iter().map(|file| Delivered { bytes: fs::read(file).unwrap() }).collect()
+        let all = files.iter().map(|file| Delivered { bytes: fs::read(file).unwrap() });
+        let field = format!("\nDelivered-To: {recipient}\n");
+        all.filter(|message| {
+            let fields = &message.bytes[..message.bytes.len().min(1000)];
+            fields.windows(field.len()).any(|window| window == field.as_bytes())
+        })
+        .collect()
     }
 
     /// Waits until so many messages were delivered to the recipient, and gives them.
@@ -134,9 +139,6 @@ fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3]) {
     make(dir.join("data"), 0o700, postfix, None);
     make(dir.join("queue"), 0o755, 0, None);
     make(dir.join("mail"), 0o755, 65534, Some(65534));
-    for domain in ["example.org", "example.net"] {
-        make(dir.join("mail").join(domain), 0o755, 65534, Some(65534));
-    }
     let queue = dir.join("queue");
     make(queue.join("pid"), 0o755, 0, None);
     make(queue.join("maildrop"), 0o1730, postfix, Some(postdrop));
@@ -146,7 +148,6 @@ fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3]) {
     }
 
     let conf = dir.join("conf");
-    fs::write(conf.join("mailboxes"), "/^(.+)@(example\\.(org|net))$/ $2/$1/\n").unwrap();
     fs::write(conf.join("recipients"), "/^unknown/ 550 5.1.1 No such mailbox\n").unwrap();
     fs::write(conf.join("senders"), "/^nodata/ 554 5.7.1 Not this sender\n").unwrap();
     fs::write(conf.join("headers"), "/^Subject:.*REJECT-ME/ REJECT not this subject\n").unwrap();
@@ -174,7 +175,7 @@ mynetworks =
 relayhost =
 default_transport = error:no mail leaves the tests
 virtual_mailbox_domains = example.org, example.net
-virtual_mailbox_maps = regexp:{c}/mailboxes
+virtual_mailbox_maps = static:all/
 virtual_mailbox_base = {d}/mail
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
@@ -221,7 +222,7 @@ cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 discard
+bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
