@@ -4,5 +4,11 @@
 //! code that touches sockets) and [`archive`] (the only code that touches the spool). [`server`] joins them into sessions.
 
 pub mod archive;
+pub mod cli;
 pub mod config;
+pub mod logging;
+pub mod net;
 pub mod protocol;
+pub mod server;
+pub mod signals;
+pub mod utf7;

@@ -1,10 +1,41 @@
-//! The archive: an owner, a folder and a stream of bytes become a file.
+//! The archive: an owner, a folder and a stream of bytes become a file. The only code that touches the spool.
+//!
+//! A message is a [`Draft`] in `tmp` while it comes; what is being sent is *prepared* there before the server hears its end; it is
+//! *kept* once it lies in `new` or `cur` and file and folder are flushed. One copy for an owner: the same bytes (SHA-256) are kept once, in
+//! whichever of his folders they lie. Fails with [`Error`], a sentence for the log; logs nothing itself.
 
+mod draft;
+mod error;
 mod folder;
+mod known;
+mod maildir;
+mod name;
 mod owner;
+mod received;
+mod recover;
+mod safe;
+mod seen;
+mod template;
+#[cfg(test)]
+mod tests;
 
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use draft::Draft;
+pub use error::Error;
 pub use folder::Folder;
 pub use owner::Owner;
+pub use recover::{Recovered, Recovery};
+pub use template::Template;
+
+use draft::Placed;
+use known::{Known, Mark};
+use maildir::{Place, Spool};
+
+/// How many file names of all owners are remembered at most, to know duplicates without a look at the disk: about 200 MB.
+const NAMES_MAX: usize = 1_000_000;
 
 /// Where one copy of a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,4 +44,129 @@ pub struct Destination {
     pub folder: Folder,
     /// Sent by the owner himself: lies in `cur` as seen, else in `new`.
     pub outgoing: bool,
+}
+
+/// What the archive is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The root of all Maildirs.
+    pub spool: PathBuf,
+    /// An owner's Maildir below it.
+    pub maildir: Template,
+    /// Whether to flush files and folders before they count as kept.
+    pub sync: bool,
+}
+
+/// One owner's copy of a message that lies in his Maildir, on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// As it was asked for; a duplicate may lie in another folder.
+    pub destination: Destination,
+    /// Octets.
+    pub size: u64,
+    /// SHA-256, 64 hex digits in lower case.
+    pub hash: String,
+    /// It was there already.
+    pub duplicate: bool,
+}
+
+/// The archive. A clone is the same archive; all methods may be called from many threads at once.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    spool: Spool,
+    template: Template,
+    known: Known,
+}
+
+impl Archive {
+    /// An archive over this spool. Touches nothing yet.
+    pub fn new(settings: Settings) -> Archive {
+        Archive::with_names_max(settings, NAMES_MAX)
+    }
+
+    fn with_names_max(settings: Settings, names_max: usize) -> Archive {
+        Archive {
+            shared: Arc::new(Shared {
+                spool: Spool::new(settings.spool, settings.sync),
+                template: settings.maildir,
+                known: Known::new(names_max),
+            }),
+        }
+    }
+
+    /// Tries whether the spool can be used: makes, flushes, renames and removes a file at its root, and removes the
+    /// directories it had to make.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn check(&self) -> Result<(), Error> {
+        self.shared.spool.probe(name::Unique::new().text())
+    }
+
+    /// Clears up after a program that died: commits what was prepared, removes what was not. To be called at start. Touches nobody else's files,
+    /// nor those of a MailStore that still runs.
+    pub fn recover(&self) -> Recovery {
+        recover::recover(&self.shared, &recover::is_other_mailstore)
+    }
+
+    /// Begins a message for these destinations: one copy for each owner; the same owner twice counts once, the first wins.
+    ///
+    /// # Errors
+    /// The file cannot be made; or there is no destination.
+    pub fn begin(&self, to: &[Destination]) -> Result<Draft, Error> {
+        Draft::begin(&self.shared, to)
+    }
+
+    /// Incoming messages that are whole: all are in their folders, on disk, when this returns. The results stand in the order of the
+    /// drafts. One that every owner has already is dropped without flushing it; each folder is flushed once.
+    ///
+    /// Every draft holds a file open: hand over some dozens at a time, not a whole mailbox.
+    pub fn keep_all(&self, drafts: Vec<Draft>) -> Vec<Result<Vec<Kept>, Error>> {
+        let placed = drafts.into_iter().map(Draft::keep).collect();
+        self.shared.settle(placed)
+    }
+}
+
+impl Shared {
+    fn place(&self, to: &Destination) -> Place {
+        let maildir = self.spool.root().join(self.template.path(&to.owner));
+        Place::new(maildir, to.folder.dir_name())
+    }
+
+    /// Flushes every folder that the drafts went to, or lie in already, once; those whose folder is not on disk have failed.
+    fn settle(&self, placed: Vec<Result<Vec<Placed>, Error>>) -> Vec<Result<Vec<Kept>, Error>> {
+        // The latest change of each folder: flushing that one covers the earlier.
+        let mut latest: Vec<(Mark, Result<(), Error>)> = Vec::new();
+        for Placed { mark, .. } in placed.iter().flatten().flatten() {
+            match latest.iter_mut().find(|(other, _)| other.same_leaf(mark)) {
+                Some((other, _)) => other.advance(mark),
+                None => latest.push((mark.clone(), Ok(()))),
+            }
+        }
+        for (mark, result) in &mut latest {
+            *result = self.known.flush(&self.spool, mark);
+        }
+        let finish = |placed: Placed| {
+            let same_leaf = |(other, _): &&(Mark, _)| other.same_leaf(&placed.mark);
+            if let Some((_, Err(e))) = latest.iter().find(same_leaf) {
+                return Err(e.again());
+            }
+            // Mostly known by now. But another session's flush may have failed for this one alone.
+            self.known.flush(&self.spool, &placed.mark)?;
+            if let Some(path) = placed.left {
+                // What cannot be removed here is found to be a duplicate at the next start.
+                let _ = fs::remove_file(path);
+            }
+            Ok(placed.kept)
+        };
+        placed
+            .into_iter()
+            .map(|placed| placed?.into_iter().map(finish).collect())
+            .collect()
+    }
 }

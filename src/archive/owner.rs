@@ -1,18 +1,49 @@
 //! Whose Maildir.
+//!
+//! An owner is made from a login that the server accepted, or from an envelope address. Any bytes make an owner; what they
+//! are called on disk is the template's business.
+
+use std::fmt;
+
+use crate::logging;
 
 /// A mailbox owner: the login that the server accepted (or an envelope address), in lower case, with a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The part before the last `@`, in lower case; any bytes.
     user: Vec<u8>,
-    /// The part behind it, in lower case; any bytes, never empty.
+    /// The part behind it, in lower case; any bytes but `@`, never empty.
     domain: Vec<u8>,
 }
 
 impl Owner {
-    /// The owner for a login name as it crossed the wire. Split at the last `@`; without a domain it gets `default_domain`.
-    pub fn new(_login: &[u8], _default_domain: &str) -> Owner {
-        todo!()
+    /// The owner for a login name as it crossed the wire. Split at the last `@`; without a domain it gets `default_domain`
+    /// (`localhost` where that is empty).
+    ///
+    /// A Dovecot master login, `user*master`, `user@domain*master` or `user*master@domain`, is the user's: the first `*` divides,
+    /// and both names must be there.
+    pub fn new(login: &[u8], default_domain: &str) -> Owner {
+        match split_master(login) {
+            Some(user) => Owner::address(&user, default_domain),
+            None => Owner::address(login, default_domain),
+        }
+    }
+
+    /// The owner for an envelope address (without its angle brackets), where a `*` is a character as any other.
+    pub fn address(address: &[u8], default_domain: &str) -> Owner {
+        let (user, domain) = split_domain(address);
+        let default_domain = match default_domain.rsplit('@').next() {
+            Some(domain) if !domain.is_empty() => domain,
+            _ => "localhost",
+        };
+        let unicode = std::str::from_utf8(address).is_ok();
+        Owner {
+            user: lower_case(user, unicode),
+            domain: match domain {
+                Some(domain) => lower_case(domain, unicode),
+                None => lower_case(default_domain.as_bytes(), true),
+            },
+        }
     }
 
     pub fn user(&self) -> &[u8] {
@@ -21,5 +52,117 @@ impl Owner {
 
     pub fn domain(&self) -> &[u8] {
         &self.domain
+    }
+}
+
+/// `user@domain` as it may stand in a log line.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&logging::escape(&self.user))?;
+        f.write_str("@")?;
+        f.write_str(&logging::escape(&self.domain))
+    }
+}
+
+/// What stands before the last `@`, and what stands behind it unless that is nothing.
+fn split_domain(address: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match address.iter().rposition(|&b| b == b'@') {
+        Some(at) => {
+            let domain = &address[at + 1..];
+            (&address[..at], (!domain.is_empty()).then_some(domain))
+        }
+        None => (address, None),
+    }
+}
+
+/// The mailbox that a master login opens, with the domain of the login where the mailbox names none itself.
+fn split_master(login: &[u8]) -> Option<Vec<u8>> {
+    let star = login.iter().position(|&b| b == b'*')?;
+    let (user, master) = (&login[..star], &login[star + 1..]);
+    let (user_name, user_domain) = split_domain(user);
+    let (master_name, master_domain) = split_domain(master);
+    if user_name.is_empty() || master_name.is_empty() {
+        return None;
+    }
+    let domain = user_domain.or(master_domain).unwrap_or_default();
+    Some([user_name, b"@", domain].concat())
+}
+
+/// Unicode's lower case where the whole name is UTF-8, else that of ASCII: a byte of unknown meaning is left alone.
+fn lower_case(bytes: &[u8], unicode: bool) -> Vec<u8> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if unicode => text.to_lowercase().into_bytes(),
+        _ => bytes.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn logins_and_their_owners() {
+        for (login, user, domain) in [
+            (
+                &b"Alice@Example.COM"[..],
+                &b"alice"[..],
+                &b"example.com"[..],
+            ),
+            (b"alice", b"alice", b"home.example"),
+            (b"alice@", b"alice", b"home.example"),
+            (b"a@b@c", b"a@b", b"c"),
+            (b"@c", b"", b"c"),
+            (b"", b"", b"home.example"),
+            (b"DOM\\User", b"dom\\user", b"home.example"),
+            (
+                "JÜRGEN@Ä.de".as_bytes(),
+                "jürgen".as_bytes(),
+                "ä.de".as_bytes(),
+            ),
+            (b"J\xdcRGEN@A.de", b"j\xdcrgen", b"a.de"),
+            (b"alice*root", b"alice", b"home.example"),
+            (b"alice@a.de*root", b"alice", b"a.de"),
+            (b"alice*root@a.de", b"alice", b"a.de"),
+            (b"alice@a.de*root@b.de", b"alice", b"a.de"),
+            (b"alice*root*x@a.de", b"alice", b"a.de"),
+            (b"*root@a.de", b"*root", b"a.de"),
+            (b"alice*@a.de", b"alice*", b"a.de"),
+            (b"alice*", b"alice*", b"home.example"),
+            (b"*", b"*", b"home.example"),
+        ] {
+            let owner = Owner::new(login, "Home.Example");
+            assert_eq!((owner.user(), owner.domain()), (user, domain), "{login:?}");
+        }
+    }
+
+    #[test]
+    fn a_star_in_an_address_is_no_master_login() {
+        let owner = Owner::address(b"a*b@c.de", "x");
+        assert_eq!((owner.user(), owner.domain()), (&b"a*b"[..], &b"c.de"[..]));
+    }
+
+    #[test]
+    fn a_default_domain_of_nothing_is_localhost() {
+        assert_eq!(Owner::new(b"a", "").domain(), b"localhost");
+        assert_eq!(Owner::new(b"a", "x@").domain(), b"localhost");
+    }
+
+    #[test]
+    fn shows_itself_escaped() {
+        assert_eq!(
+            Owner::new(b"a\r\nb c@d", "").to_string(),
+            "a\\x0d\\x0ab\\x20c@d"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_owner_names_himself(login in proptest::collection::vec(any::<u8>(), 0..20), default in "[a-z@.]{0,5}") {
+            let owner = Owner::new(&login, &default);
+            prop_assert!(!owner.domain().is_empty() && !owner.domain().contains(&b'@'));
+            let full = [owner.user(), b"@", owner.domain()].concat();
+            prop_assert_eq!(Owner::address(&full, "other"), owner);
+        }
     }
 }

@@ -5,8 +5,14 @@
 //! file or a clock, so that a transcript is a test. The host answers at once whether the archive could do its part: the
 //! protocol needs that verdict before it decides what the next byte to its peers is ("kept before completed").
 
+pub mod dot;
+pub mod imap;
 pub mod line;
+pub mod pop3;
 pub mod sasl;
+pub mod smtp;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::archive::{Destination, Owner};
 

@@ -1,0 +1,498 @@
+//! A message on its way: written once, given to all its owners.
+//!
+//! ```text
+//!            append*              prepare                    commit
+//!  tmp/<name> ───────► tmp/<name> ───────► tmp/<name>,S=,H= ───────► new|cur/<name>,S=,H=
+//!            └─ drop: removed             └─ drop: stays, recovery commits it
+//! ```
+//!
+//! The file lies in the first owner's folder; the others get hard links, or copies where there can be none. Memory: one small write
+//! buffer, a hash state, and the `Received:` field.
+
+use std::fmt;
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use super::error::Error;
+use super::known::Mark;
+use super::maildir::Place;
+use super::name::{Hash, Unique};
+use super::received::Received;
+use super::{Destination, Kept, Shared, safe};
+
+/// Small appends are gathered up to here, octets.
+const BUFFER_LEN: usize = 16 * 1024;
+
+/// One read or write when a file is copied, octets.
+const COPY_LEN: usize = 64 * 1024;
+
+/// How far in the future a date may lie: clocks differ.
+const DATE_AHEAD_MAX_S: i64 = 24 * 60 * 60;
+
+/// A message that is being received. Dropped, it is gone, unless it was prepared: then it stays for recovery.
+pub struct Draft {
+    shared: Arc<Shared>,
+    /// Never empty; the file was made for the first.
+    copies: Vec<Copy>,
+    file: File,
+    buffer: Vec<u8>,
+    hasher: Sha256,
+    size: u64,
+    received: Received,
+    date_s: Option<i64>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Bytes may come.
+    Open,
+    /// A write failed: the file is gone.
+    Broken,
+    /// On disk under its final name in `tmp`; stays there when dropped.
+    Prepared,
+}
+
+/// One owner's copy.
+#[derive(Debug)]
+struct Copy {
+    to: Destination,
+    place: Place,
+    unique: Unique,
+    /// The file in `tmp`, once there is one, until it is in its folder or removed.
+    tmp: Option<PathBuf>,
+}
+
+/// One copy in its folder, which is not flushed yet.
+pub(super) struct Placed {
+    pub(super) kept: Kept,
+    pub(super) mark: Mark,
+    /// A prepared file that turned out to be a duplicate: to be removed once the other's folder is on disk.
+    pub(super) left: Option<PathBuf>,
+}
+
+impl Draft {
+    /// See [`super::Archive::begin`].
+    pub(super) fn begin(shared: &Arc<Shared>, to: &[Destination]) -> Result<Draft, Error> {
+        let mut copies: Vec<Copy> = Vec::with_capacity(to.len());
+        for destination in to {
+            if copies.iter().any(|copy| copy.to.owner == destination.owner) {
+                continue;
+            }
+            copies.push(Copy {
+                to: destination.clone(),
+                place: shared.place(destination),
+                unique: Unique::new(),
+                tmp: None,
+            });
+        }
+        let Some(first) = copies.first_mut() else {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no destination");
+            return Err(Error::new(
+                "begin a draft below",
+                shared.spool.root(),
+                cause,
+            ));
+        };
+        let (file, path) = shared.spool.create(&first.place, first.unique.text())?;
+        first.tmp = Some(path);
+        Ok(Draft {
+            shared: Arc::clone(shared),
+            copies,
+            file,
+            buffer: Vec::new(),
+            hasher: Sha256::new(),
+            size: 0,
+            received: Received::new(),
+            date_s: None,
+            state: State::Open,
+        })
+    }
+
+    /// Adds bytes of the message.
+    ///
+    /// # Errors
+    /// The file could not be written (disk full, …). It is removed at once, and nothing can be added any more.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.expect_open()?;
+        self.hasher.update(bytes);
+        self.received.feed(bytes);
+        self.size += bytes.len() as u64;
+        if self.buffer.len() + bytes.len() < BUFFER_LEN {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.write_buffer()?;
+        let written = self.file.write_all(bytes);
+        self.or_broken("write the file", written)
+    }
+
+    /// Adds all bytes of another draft, which is gone afterwards.
+    ///
+    /// # Errors
+    /// As [`Draft::append`]; also where the other one cannot be read.
+    pub fn append_draft(&mut self, mut other: Draft) -> Result<(), Error> {
+        other.write_buffer()?;
+        let (mut at, mut chunk) = (0, vec![0; COPY_LEN]);
+        while at < other.size {
+            let read = read_some(&other.file, &mut chunk, at);
+            let len = read.map_err(|e| Error::new("read the file", other.path(), e))?;
+            self.append(&chunk[..len])?;
+            at += len as u64;
+        }
+        other.discard();
+        Ok(())
+    }
+
+    /// Octets so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where it goes, each owner once.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.copies.iter().map(|copy| &copy.to)
+    }
+
+    /// The date received, Unix time in seconds. What cannot be one (1970 and before, more than a day ahead) does not count.
+    pub fn set_date(&mut self, seconds: i64) {
+        self.date_s = Some(seconds);
+    }
+
+    /// The message is whole: every owner's copy lies in his `tmp`, flushed, under a name that tells what it is. From here on only
+    /// [`Draft::discard`] removes it.
+    ///
+    /// # Errors
+    /// A step on disk failed; the files are removed.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        if self.state == State::Prepared {
+            return Ok(());
+        }
+        let hash = self.seal()?;
+        let prepared = self.flush().and_then(|()| self.prepare_copies(&hash));
+        match prepared {
+            Ok(()) => {
+                self.state = State::Prepared;
+                Ok(())
+            }
+            Err(e) => {
+                self.break_off();
+                Err(e)
+            }
+        }
+    }
+
+    /// The server took the message: it is in its folders when this returns. One that was not prepared is prepared first. An owner who
+    /// has the message already gets no second one (`duplicate`).
+    ///
+    /// # Errors
+    /// The first step that failed. Copies that could not be moved stay prepared, and are committed at the next start.
+    pub fn commit(mut self) -> Result<Vec<Kept>, Error> {
+        self.prepare()?;
+        let shared = Arc::clone(&self.shared);
+        let placed = self.place();
+        shared.settle(vec![placed]).swap_remove(0)
+    }
+
+    /// The server refused a prepared message: nothing of it stays.
+    pub fn discard(mut self) {
+        self.break_off();
+    }
+
+    /// Everything is in the file. Returns its hash.
+    fn seal(&mut self) -> Result<Hash, Error> {
+        self.expect_open()?;
+        self.write_buffer()?;
+        Ok(self.hasher.clone().finalize().into())
+    }
+
+    /// Content and date are on disk.
+    fn flush(&self) -> Result<(), Error> {
+        self.set_mtime(&self.file, self.path())?;
+        self.shared.spool.flush_file(&self.file, self.path())
+    }
+
+    fn prepare_copies(&mut self, hash: &Hash) -> Result<(), Error> {
+        for number in 1..self.copies.len() {
+            let name = self.copies[number].name(self.size, hash);
+            self.link(number, &name)?;
+        }
+        let first = &mut self.copies[0];
+        let name = first.name(self.size, hash);
+        let path = first.place.tmp().join(&name);
+        match first.move_to(&path) {
+            Ok(()) => first.tmp = Some(path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.shared.spool.forget(&first.place);
+                self.copy(0, &name)?;
+            }
+            Err(e) => return Err(Error::new("rename the draft to", &path, e)),
+        }
+        // The renamed one last: an owner's own prepared copy says that the others' are there too.
+        for copy in self.copies.iter().rev() {
+            self.shared.spool.flush_dir(&copy.place.tmp())?;
+        }
+        Ok(())
+    }
+
+    /// Incoming: whole, and to be kept unless it is known. What [`Draft::commit`] does, without a stop in between.
+    ///
+    /// # Errors
+    /// A step on disk failed; what is not in its folder yet is removed.
+    pub(super) fn keep(mut self) -> Result<Vec<Placed>, Error> {
+        if self.state == State::Prepared {
+            return self.place();
+        }
+        let hash = self.seal()?;
+        let known: Vec<Option<Mark>> = self
+            .copies
+            .iter()
+            .map(|copy| {
+                let known = &self.shared.known;
+                known.with(&copy.place.maildir, |lookup| lookup.find(&hash, self.size))
+            })
+            .collect();
+        if known.iter().any(Option::is_none) {
+            self.flush()?;
+        }
+        for (number, _) in known
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, known)| known.is_none())
+        {
+            let name = self.copies[number].unique.text().to_string();
+            self.link(number, &name)?;
+        }
+        known
+            .into_iter()
+            .enumerate()
+            .map(|(number, known)| self.place_copy(number, &hash, known))
+            .collect()
+    }
+
+    /// Moves every prepared copy to its folder, but where the owner has the message already. One that fails does not stop the others.
+    fn place(&mut self) -> Result<Vec<Placed>, Error> {
+        let hash: Hash = self.hasher.clone().finalize().into();
+        let tried: Vec<Result<Placed, Error>> = (0..self.copies.len())
+            .map(|number| self.place_copy(number, &hash, None))
+            .collect();
+        tried.into_iter().collect()
+    }
+
+    fn place_copy(
+        &mut self,
+        number: usize,
+        hash: &Hash,
+        known: Option<Mark>,
+    ) -> Result<Placed, Error> {
+        let shared = Arc::clone(&self.shared);
+        let (size, maildir) = (self.size, self.copies[number].place.maildir.clone());
+        let (duplicate, mark) = match known {
+            Some(mark) => (true, mark),
+            // Looked up again: another session may have kept the same while this one was flushed.
+            None => shared.known.with(&maildir, |lookup| {
+                if let Some(mark) = lookup.find(hash, size) {
+                    return Ok((true, mark));
+                }
+                let name = self.move_copy(number, hash)?;
+                let copy = &self.copies[number];
+                Ok((
+                    false,
+                    lookup.insert(&copy.place, copy.to.outgoing, &name, hash),
+                ))
+            })?,
+        };
+        let kept = Kept {
+            destination: self.copies[number].to.clone(),
+            size,
+            hash: safe::hex(hash),
+            duplicate,
+        };
+        let left = match self.state {
+            State::Prepared => self.copies[number].tmp.take(),
+            // Removed with the draft: the first one's may still be linked to.
+            _ => None,
+        };
+        Ok(Placed { kept, mark, left })
+    }
+
+    /// From `tmp` into the folder. Folder or file may have been removed by the administrator: they are made again, once.
+    fn move_copy(&mut self, number: usize, hash: &Hash) -> Result<String, Error> {
+        let copy = &self.copies[number];
+        let name = copy.name(self.size, hash);
+        let path = copy.place.leaf(copy.to.outgoing).join(&name);
+        if let Err(e) = copy.move_to(&path) {
+            if e.kind() != io::ErrorKind::NotFound {
+                return Err(Error::new("rename a draft to", &path, e));
+            }
+            self.shared.spool.forget(&copy.place);
+            self.shared.spool.ensure(&copy.place)?;
+            if !copy.tmp.as_ref().is_some_and(|tmp| tmp.exists()) {
+                // The name that a prepared file would have: it is whole, and must be found after a crash.
+                self.copy(number, &name)?;
+            }
+            self.copies[number]
+                .move_to(&path)
+                .map_err(|e| Error::new("rename a draft to", &path, e))?;
+        }
+        self.copies[number].tmp = None;
+        Ok(name)
+    }
+
+    /// Puts a hard link to the file into this owner's `tmp`, or a copy.
+    fn link(&mut self, number: usize, name: &str) -> Result<(), Error> {
+        let place = self.copies[number].place.clone();
+        self.shared.spool.ensure(&place)?;
+        let path = place.tmp().join(name);
+        match fs::hard_link(self.path(), &path) {
+            Ok(()) => {
+                self.copies[number].tmp = Some(path);
+                Ok(())
+            }
+            // Another file system, one without links, too many links, or a folder that is gone: whatever it is, a copy decides.
+            Err(_) => self.copy(number, name),
+        }
+    }
+
+    /// Puts a flushed copy of the file into this owner's `tmp`.
+    fn copy(&mut self, number: usize, name: &str) -> Result<(), Error> {
+        let (mut file, path) = self.shared.spool.create(&self.copies[number].place, name)?;
+        self.copies[number].tmp = Some(path.clone());
+        let (mut at, mut chunk) = (0, vec![0; COPY_LEN]);
+        while at < self.size {
+            let read = read_some(&self.file, &mut chunk, at);
+            let len = read.map_err(|e| Error::new("read the file", self.path(), e))?;
+            file.write_all(&chunk[..len])
+                .map_err(|e| Error::new("write the file", &path, e))?;
+            at += len as u64;
+        }
+        self.set_mtime(&file, &path)?;
+        self.shared.spool.flush_file(&file, &path)
+    }
+
+    /// What an IMAP server shows as the date received: as told, else that of the first `Received:`, else now.
+    fn set_mtime(&self, file: &File, path: &Path) -> Result<(), Error> {
+        let dates = [self.date_s, self.received.date()];
+        let Some(seconds) = dates.into_iter().flatten().find_map(plausible) else {
+            return Ok(());
+        };
+        let mtime = UNIX_EPOCH + Duration::from_secs(seconds);
+        file.set_times(FileTimes::new().set_modified(mtime))
+            .map_err(|e| Error::new("set the time of the file", path, e))
+    }
+
+    fn write_buffer(&mut self) -> Result<(), Error> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = self.file.write_all(&buffer);
+        self.or_broken("write the file", written)
+    }
+
+    fn or_broken(&mut self, step: &'static str, result: io::Result<()>) -> Result<(), Error> {
+        result.map_err(|e| {
+            let error = Error::new(step, self.path(), e);
+            self.break_off();
+            error
+        })
+    }
+
+    fn expect_open(&self) -> Result<(), Error> {
+        let why = match self.state {
+            State::Open => return Ok(()),
+            State::Broken => "an earlier write failed",
+            State::Prepared => "it is prepared already",
+        };
+        Err(Error::new(
+            "add to the draft",
+            self.path(),
+            io::Error::other(why),
+        ))
+    }
+
+    /// Removes what lies in `tmp`.
+    fn break_off(&mut self) {
+        self.state = State::Broken;
+        for copy in &mut self.copies {
+            if let Some(tmp) = copy.tmp.take() {
+                // What cannot be removed now is found at the next start.
+                let _ = fs::remove_file(tmp);
+            }
+        }
+    }
+
+    /// The file, for messages: its folder once it is gone.
+    fn path(&self) -> &Path {
+        let first = &self.copies[0];
+        first.tmp.as_deref().unwrap_or(&first.place.dir)
+    }
+}
+
+/// Without the bytes: they are mail.
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft")
+            .field("path", &self.path())
+            .field("size", &self.size)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.state != State::Prepared {
+            self.break_off();
+        }
+    }
+}
+
+impl Copy {
+    fn move_to(&self, path: &Path) -> io::Result<()> {
+        match &self.tmp {
+            Some(tmp) => fs::rename(tmp, path),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn name(&self, size: u64, hash: &Hash) -> String {
+        self.unique.message(size, hash, self.to.outgoing)
+    }
+}
+
+/// Reads at an offset; the end of the file is an error.
+fn read_some(file: &File, chunk: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(chunk, at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+fn plausible(seconds: i64) -> Option<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let latest = i64::try_from(now.as_secs()).ok()? + DATE_AHEAD_MAX_S;
+    u64::try_from(seconds)
+        .ok()
+        .filter(|_| seconds > 0 && seconds <= latest)
+}
+
+#[cfg(test)]
+impl Draft {
+    /// Writes go to this file from now on.
+    pub(super) fn replace_file(&mut self, file: File) {
+        self.file = file;
+    }
+
+    /// The first half of a commit: in the folders, which are not flushed.
+    pub(super) fn place_unsettled(mut self) -> Vec<Placed> {
+        self.place().unwrap()
+    }
+}

@@ -1,0 +1,94 @@
+//! What went wrong on disk, as a sentence for the administrator.
+
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::logging;
+
+/// A step on disk that failed: which one, on which path, and what the system said.
+#[derive(Debug)]
+pub struct Error {
+    step: &'static str,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl Error {
+    /// `step` completes "cannot …": `flush the folder`.
+    pub(super) fn new(step: &'static str, path: &Path, cause: io::Error) -> Error {
+        Error {
+            step,
+            path: path.to_path_buf(),
+            cause,
+        }
+    }
+
+    /// The kind of the system's error: `StorageFull`, `PermissionDenied`, …
+    pub fn kind(&self) -> io::ErrorKind {
+        self.cause.kind()
+    }
+
+    /// What the step was done to.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same error for another draft that depended on the same step.
+    pub(super) fn again(&self) -> Error {
+        let cause = match self.cause.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(self.cause.kind(), self.cause.to_string()),
+        };
+        Error::new(self.step, &self.path, cause)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot {} {}: {}",
+            self.step,
+            escape_path(&self.path),
+            self.cause
+        )
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Component by component: a path is longer than what [`logging::escape`] lets stand, and its end matters most.
+fn escape_path(path: &Path) -> String {
+    let components: Vec<String> = path
+        .as_os_str()
+        .as_bytes()
+        .split(|&b| b == b'/')
+        .map(logging::escape)
+        .collect();
+    components.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_a_sentence() {
+        let error = Error::new(
+            "flush the folder",
+            Path::new("/spool/a b/new"),
+            io::Error::from_raw_os_error(5),
+        );
+        assert_eq!(
+            error.to_string(),
+            "cannot flush the folder /spool/a\\x20b/new: Input/output error (os error 5)"
+        );
+        assert_eq!(error.again().to_string(), error.to_string());
+    }
+}

@@ -1,0 +1,296 @@
+//! The spool's directories: made, kept private, and flushed up to the root.
+//!
+//! A file is safe only when every directory above it is on disk. So what was found there is not trusted either (another
+//! thread, or a process that died, may have made it a moment ago): each folder's way up to the root is flushed once in the life of this
+//! process, and what was flushed is remembered in a bounded set.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::error::Error;
+
+/// How many folders are remembered as flushed; then all are forgotten and flushed again as they are used.
+const ANCHORED_MAX: usize = 50_000;
+
+/// The root of all Maildirs.
+#[derive(Debug)]
+pub(super) struct Spool {
+    root: PathBuf,
+    sync: bool,
+    anchored: Mutex<Anchored>,
+}
+
+#[derive(Debug, Default)]
+struct Anchored {
+    root: bool,
+    folders: HashSet<PathBuf>,
+}
+
+/// One folder of one Maildir.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) maildir: PathBuf,
+    /// The Maildir itself for the inbox.
+    pub(super) dir: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(maildir: PathBuf, dir_name: &str) -> Place {
+        let dir = if dir_name.is_empty() {
+            maildir.clone()
+        } else {
+            maildir.join(dir_name)
+        };
+        Place { maildir, dir }
+    }
+
+    pub(super) fn tmp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    /// Where a message goes: `cur` if its owner sent it.
+    pub(super) fn leaf(&self, outgoing: bool) -> PathBuf {
+        self.dir.join(if outgoing { "cur" } else { "new" })
+    }
+}
+
+impl Spool {
+    pub(super) fn new(root: PathBuf, sync: bool) -> Spool {
+        Spool {
+            root,
+            sync,
+            anchored: Mutex::default(),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder is there with its Maildir, and on disk.
+    pub(super) fn ensure(&self, place: &Place) -> Result<(), Error> {
+        if self.anchored().folders.contains(&place.dir) {
+            return Ok(());
+        }
+        self.ensure_root()?;
+        let mut at = self.root.clone();
+        for component in self.below(&place.maildir) {
+            at.push(component);
+            make_dir(&at)?;
+        }
+        make_subfolders(&place.maildir)?;
+        if place.dir != place.maildir {
+            make_dir(&place.dir)?;
+            make_subfolders(&place.dir)?;
+        }
+        self.anchor(place)
+    }
+
+    /// The folder's way up to the root is on disk.
+    pub(super) fn anchor(&self, place: &Place) -> Result<(), Error> {
+        let known = {
+            let anchored = self.anchored();
+            if anchored.folders.contains(&place.dir) {
+                return Ok(());
+            }
+            anchored.folders.contains(&place.maildir)
+        };
+        if place.dir != place.maildir {
+            self.flush_dir(&place.dir)?;
+        }
+        if place.dir != place.maildir || !known {
+            self.flush_dir(&place.maildir)?;
+        }
+        if !known {
+            let mut at = place.maildir.as_path();
+            for _ in self.below(&place.maildir) {
+                at = at.parent().unwrap_or(&self.root);
+                self.flush_dir(at)?;
+            }
+        }
+        let mut anchored = self.anchored();
+        if anchored.folders.len() >= ANCHORED_MAX {
+            anchored.folders.clear();
+        }
+        anchored.folders.insert(place.maildir.clone());
+        anchored.folders.insert(place.dir.clone());
+        Ok(())
+    }
+
+    /// The folder was not where it should be: somebody removed it. The next [`Spool::ensure`] makes it again.
+    pub(super) fn forget(&self, place: &Place) {
+        let mut anchored = self.anchored();
+        anchored.root = false;
+        anchored.folders.remove(&place.maildir);
+        anchored.folders.remove(&place.dir);
+    }
+
+    /// A new file of this name in the folder's `tmp`, readable and writable; the folder is made where it is missing.
+    pub(super) fn create(&self, place: &Place, name: &str) -> Result<(File, PathBuf), Error> {
+        self.ensure(place)?;
+        let path = place.tmp().join(name);
+        let file = match create_file(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.forget(place);
+                self.ensure(place)?;
+                create_file(&path)
+            }
+            made => made,
+        };
+        let file = file.map_err(|e| Error::new("create the file", &path, e))?;
+        Ok((file, path))
+    }
+
+    /// The file's content and date are on disk. After a failure the file must be given up: its pages then count as clean.
+    pub(super) fn flush_file(&self, file: &File, path: &Path) -> Result<(), Error> {
+        if !self.sync {
+            return Ok(());
+        }
+        file.sync_all()
+            .map_err(|e| Error::new("flush the file", path, e))
+    }
+
+    /// The directory's entries are on disk.
+    pub(super) fn flush_dir(&self, path: &Path) -> Result<(), Error> {
+        if !self.sync {
+            return Ok(());
+        }
+        File::open(path)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|e| Error::new("flush the folder", path, e))
+    }
+
+    /// Makes the root where it is missing. Returns the directories made, outermost first.
+    fn ensure_root(&self) -> Result<Vec<PathBuf>, Error> {
+        // Held throughout: nobody may find a root that another thread has made and not flushed.
+        let mut anchored = self.anchored();
+        if anchored.root {
+            return Ok(Vec::new());
+        }
+        let made = make_missing(&self.root)?;
+        for dir in &made {
+            self.flush_dir(parent(dir))?;
+        }
+        if made.is_empty() {
+            match self.flush_dir(parent(&self.root)) {
+                // What lies above the root is the administrator's; we may have no right to look at it.
+                Err(e) if e.kind() != io::ErrorKind::PermissionDenied => return Err(e),
+                _ => {}
+            }
+        }
+        anchored.root = true;
+        Ok(made)
+    }
+
+    /// Tries for real what keeping a message needs of the root, and leaves nothing behind.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub(super) fn probe(&self, name: &str) -> Result<(), Error> {
+        let made = self.ensure_root()?;
+        let tried = self.try_out(name);
+        for dir in made.iter().rev() {
+            // Somebody may have begun to use it.
+            let _ = fs::remove_dir(dir);
+            self.anchored().root = false;
+        }
+        tried
+    }
+
+    fn try_out(&self, name: &str) -> Result<(), Error> {
+        let path = self.root.join(format!(".mailstore-probe-{name}"));
+        let renamed = self.root.join(format!(".mailstore-probe-{name}-renamed"));
+        let file = create_file(&path).map_err(|e| Error::new("create a file", &path, e))?;
+        let tried = self
+            .flush_file(&file, &path)
+            .and_then(|()| {
+                fs::rename(&path, &renamed).map_err(|e| Error::new("rename the file", &path, e))
+            })
+            .and_then(|()| self.flush_dir(&self.root));
+        let left = if renamed.exists() { &renamed } else { &path };
+        let removed = fs::remove_file(left).map_err(|e| Error::new("remove the file", left, e));
+        tried.and(removed)
+    }
+
+    fn below<'a>(&self, maildir: &'a Path) -> std::path::Components<'a> {
+        maildir
+            .strip_prefix(&self.root)
+            .unwrap_or(maildir)
+            .components()
+    }
+
+    fn anchored(&self) -> MutexGuard<'_, Anchored> {
+        self.anchored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn create_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    // The umask may have taken away more than we can spare.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+fn make_subfolders(dir: &Path) -> Result<(), Error> {
+    for name in ["tmp", "new", "cur"] {
+        make_dir(&dir.join(name))?;
+    }
+    Ok(())
+}
+
+/// Makes one directory, 0700 whatever the umask; one that is there stays as it is.
+fn make_dir(path: &Path) -> Result<bool, Error> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            fs::set_permissions(path, Permissions::from_mode(0o700))
+                .map_err(|e| Error::new("set the permissions of the folder", path, e))?;
+            Ok(true)
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(e) => Err(Error::new("make the folder", path, e)),
+    }
+}
+
+/// Makes a directory and what is missing above it. Returns what was made, outermost first.
+fn make_missing(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut missing = Vec::new();
+    for dir in path.ancestors() {
+        if dir.as_os_str().is_empty() || dir.is_dir() {
+            break;
+        }
+        missing.push(dir);
+    }
+    let mut made = Vec::new();
+    for dir in missing.into_iter().rev() {
+        match make_dir(dir) {
+            Ok(true) => made.push(dir.to_path_buf()),
+            Ok(false) => {}
+            Err(e) => {
+                for dir in made.iter().rev() {
+                    // Not empty: somebody else needed it too.
+                    let _ = fs::remove_dir(dir);
+                }
+                return Err(e);
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// The directory that holds this one.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}

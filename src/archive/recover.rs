@@ -1,0 +1,234 @@
+//! After a crash: what was prepared is committed, what was not is removed.
+//!
+//! Only files with one of our names are touched, only in a `tmp` where the template puts Maildirs, never through a symbolic link. A draft
+//! of another MailStore that still runs is left alone: one on this host by its process, one on another host by its age.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use super::error::Error;
+use super::maildir::Place;
+use super::name::{self, Hash, Parsed, Prepared};
+use super::{Shared, safe};
+
+/// After this time a draft of another host belongs to nobody.
+const FOREIGN_AGE_MAX_S: u64 = 7 * 24 * 60 * 60;
+
+/// What was found at start.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Prepared drafts that are in their folders now.
+    pub kept: Vec<Recovered>,
+    /// How many drafts that nobody was told about were removed.
+    pub removed: u64,
+    /// What could not be done, or does not hold what its name says. Nothing was lost by it: the files are where they were.
+    pub failed: Vec<Error>,
+}
+
+/// A prepared draft that recovery committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The owner's Maildir.
+    pub maildir: PathBuf,
+    /// The folder's directory in it, empty for the inbox.
+    pub folder: String,
+    /// Octets.
+    pub size: u64,
+    /// SHA-256, 64 hex digits in lower case.
+    pub hash: String,
+    /// The owner had the message already.
+    pub duplicate: bool,
+}
+
+/// Goes through all Maildirs. `is_other` tells whether a process of this host is another MailStore.
+pub(super) fn recover(shared: &Shared, is_other: &dyn Fn(u32) -> bool) -> Recovery {
+    let mut run = Run {
+        shared,
+        is_other,
+        found: Recovery::default(),
+    };
+    let root = shared.spool.root().to_path_buf();
+    run.descend(&root, 0);
+    run.found
+}
+
+/// Whether the process runs and is a `start_proxies`, or whatever this program is called, and is not this very one.
+pub(super) fn is_other_mailstore(pid: u32) -> bool {
+    let comm = |pid: u32| fs::read(format!("/proc/{pid}/comm"));
+    if pid == std::process::id() {
+        return false;
+    }
+    match (comm(pid), comm(std::process::id())) {
+        (Ok(theirs), ours) => theirs == b"start_proxies\n" || ours.is_ok_and(|ours| ours == theirs),
+        (Err(_), Ok(_)) => false,
+        // Without /proc any process may be one.
+        (Err(_), Err(_)) => i32::try_from(pid).is_ok_and(|pid| {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH)
+        }),
+    }
+}
+
+struct Run<'a> {
+    shared: &'a Shared,
+    is_other: &'a dyn Fn(u32) -> bool,
+    found: Recovery,
+}
+
+impl Run<'_> {
+    fn descend(&mut self, dir: &Path, depth: usize) {
+        if depth == self.shared.template.depth() {
+            return self.maildir(dir);
+        }
+        for (name, _) in self.entries(dir, Metadata::is_dir) {
+            if self.shared.template.leads(depth, name.as_os_str()) {
+                self.descend(&dir.join(name), depth + 1);
+            }
+        }
+    }
+
+    fn maildir(&mut self, maildir: &Path) {
+        self.folder(&Place::new(maildir.to_path_buf(), ""));
+        for (name, _) in self.entries(maildir, Metadata::is_dir) {
+            if name.as_os_str().as_bytes().starts_with(b".") {
+                let dir = maildir.join(name);
+                let maildir = maildir.to_path_buf();
+                self.folder(&Place { maildir, dir });
+            }
+        }
+    }
+
+    fn folder(&mut self, place: &Place) {
+        let tmp = place.tmp();
+        if !fs::symlink_metadata(&tmp).is_ok_and(|meta| meta.is_dir()) {
+            return;
+        }
+        for (name, meta) in self.entries(&tmp, Metadata::is_file) {
+            let Some(parsed) = name::parse(name.as_os_str().as_bytes()) else {
+                continue;
+            };
+            if self.is_somebodys(&parsed, &meta) {
+                continue;
+            }
+            let path = tmp.join(&name);
+            let done = match &parsed.prepared {
+                Some(prepared) => self.commit(place, &path, prepared),
+                None => fs::remove_file(&path)
+                    .map(|()| self.found.removed += 1)
+                    .map_err(|e| Error::new("remove the draft", &path, e)),
+            };
+            if let Err(e) = done {
+                self.found.failed.push(e);
+            }
+        }
+    }
+
+    /// Whether a program that still runs works on it, or may.
+    fn is_somebodys(&self, parsed: &Parsed<'_>, meta: &Metadata) -> bool {
+        if parsed.host == name::host() {
+            if parsed.pid == std::process::id() {
+                return name::is_live(parsed.count);
+            }
+            return (self.is_other)(parsed.pid);
+        }
+        // The time of the last change: the other one may be a message's date.
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let changed = u64::try_from(meta.ctime()).unwrap_or_default();
+        now.as_secs() < changed.saturating_add(FOREIGN_AGE_MAX_S)
+    }
+
+    fn commit(&mut self, place: &Place, path: &Path, prepared: &Prepared) -> Result<(), Error> {
+        let file = File::open(path).map_err(|e| Error::new("open the draft", path, e))?;
+        let (size, hash) = measure(&file).map_err(|e| Error::new("read the draft", path, e))?;
+        if (size, hash) != (prepared.size, prepared.hash) {
+            let cause = io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it does not hold what its name says; it stays where it is",
+            );
+            return Err(Error::new("commit the draft", path, cause));
+        }
+        self.shared.spool.flush_file(&file, path)?;
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            return Ok(());
+        };
+        let (duplicate, mark) = self.shared.known.with(&place.maildir, |lookup| {
+            if let Some(mark) = lookup.find(&hash, size) {
+                return Ok((true, mark));
+            }
+            let to = place.leaf(prepared.outgoing).join(name);
+            self.shared.spool.ensure(place)?;
+            let moved = match fs::rename(path, &to) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    self.shared.spool.forget(place);
+                    self.shared.spool.ensure(place)?;
+                    fs::rename(path, &to)
+                }
+                moved => moved,
+            };
+            moved.map_err(|e| Error::new("rename a draft to", &to, e))?;
+            Ok((false, lookup.insert(place, prepared.outgoing, name, &hash)))
+        })?;
+        self.shared.known.flush(&self.shared.spool, &mark)?;
+        if duplicate {
+            fs::remove_file(path).map_err(|e| Error::new("remove the draft", path, e))?;
+        }
+        let folder = place.dir.strip_prefix(&place.maildir).unwrap_or(&place.dir);
+        self.found.kept.push(Recovered {
+            maildir: place.maildir.clone(),
+            folder: folder.to_string_lossy().into_owned(),
+            size,
+            hash: safe::hex(&hash),
+            duplicate,
+        });
+        Ok(())
+    }
+
+    /// What lies in a directory and is of this kind, symbolic links not followed. What is not there holds nothing.
+    fn entries(&mut self, dir: &Path, kind: fn(&Metadata) -> bool) -> Vec<(PathBuf, Metadata)> {
+        let read = fs::read_dir(dir).and_then(|entries| {
+            let mut found = Vec::new();
+            for entry in entries {
+                let entry = entry?;
+                match entry.metadata() {
+                    Ok(meta) if kind(&meta) => found.push((entry.file_name().into(), meta)),
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
+            Ok(found)
+        });
+        match read {
+            Ok(found) => found,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => {
+                self.found
+                    .failed
+                    .push(Error::new("read the folder", dir, e));
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn measure(mut file: &File) -> io::Result<(u64, Hash)> {
+    let (mut size, mut hasher, mut chunk) = (0, Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok((size, hasher.finalize().into())),
+            Ok(len) => {
+                hasher.update(&chunk[..len]);
+                size += len as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What is known of one Maildir: where each message was seen, and how far its folders are flushed.
+//!
+//! Looks at names and sizes, never at content; changes nothing on disk. Kept in the table of [`super::known`], behind a lock.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::name::{self, Hash};
+use super::safe;
+
+/// What an owner costs of the budget besides his names and folders.
+pub(super) const OWNER_COST: usize = 16;
+
+/// What is known of one Maildir.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) maildir: PathBuf,
+    names_max: usize,
+    /// The folders have been looked through, and all that came since was noted.
+    loaded: bool,
+    /// There was room for all names.
+    complete: bool,
+    names: HashMap<Hash, Name>,
+    pub(super) leaves: Vec<Leaf>,
+    leaf_numbers: HashMap<PathBuf, usize>,
+    /// Messages in folders whose flush failed: they may be gone after a power cut, so they are kept anew when they come again.
+    pub(super) suspects: HashSet<Hash>,
+}
+
+/// Where a file was seen.
+#[derive(Debug)]
+struct Name {
+    leaf: u32,
+    /// The folder's count of changes when it came there.
+    change: u64,
+    /// The file's name with a NUL in the place of its hash, which is the key.
+    text: Box<[u8]>,
+}
+
+/// `new` or `cur` of one folder.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// Relative to the Maildir.
+    pub(super) path: PathBuf,
+    /// How many names have come there, as far as we know.
+    pub(super) changes: u64,
+    /// All changes up to here are on disk.
+    pub(super) flushed: u64,
+    /// Changes behind the first and up to the second were not flushed, and never will be for sure.
+    failed: (u64, u64),
+}
+
+impl Leaf {
+    /// # Errors
+    /// The flush that covered this change failed.
+    pub(super) fn check(&self, change: u64, maildir: &Path) -> Result<(), Error> {
+        if change > self.failed.0 && change <= self.failed.1 {
+            let cause = io::Error::other("an earlier flush of it failed");
+            return Err(Error::new(
+                "flush the folder",
+                &maildir.join(&self.path),
+                cause,
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    pub(super) fn new(maildir: PathBuf, names_max: usize) -> Seen {
+        Seen {
+            maildir,
+            names_max,
+            loaded: false,
+            complete: false,
+            names: HashMap::new(),
+            leaves: Vec::new(),
+            leaf_numbers: HashMap::new(),
+            suspects: HashSet::new(),
+        }
+    }
+
+    pub(super) fn cost(&self) -> usize {
+        OWNER_COST + self.names.len() + self.suspects.len() + self.leaves.len()
+    }
+
+    pub(super) fn forget_names(&mut self) {
+        self.names = HashMap::new();
+        self.loaded = false;
+    }
+
+    /// The leaf and the change of a file that stands with this hash and size. One `stat` where it is where it was; nothing where there is no such
+    /// message; else one look through all folders.
+    pub(super) fn find(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
+        if self.suspects.contains(hash) {
+            return None;
+        }
+        if self.loaded {
+            match self.names.get(hash) {
+                Some(name) if stands(&self.path(name, hash), size) => {
+                    return Some((name.leaf as usize, name.change));
+                }
+                None if self.complete => return None,
+                _ => {}
+            }
+        }
+        self.scan(hash, size)
+    }
+
+    fn path(&self, name: &Name, hash: &Hash) -> PathBuf {
+        let mut text = Vec::with_capacity(name.text.len() + 63);
+        let mut parts = name.text.splitn(2, |&b| b == 0);
+        text.extend_from_slice(parts.next().unwrap_or_default());
+        text.extend_from_slice(safe::hex(hash).as_bytes());
+        text.extend_from_slice(parts.next().unwrap_or_default());
+        self.maildir
+            .join(&self.leaves[name.leaf as usize].path)
+            .join(OsString::from_vec(text))
+    }
+
+    /// Looks through all folders for this message, and notes everything else on the way.
+    ///
+    /// What cannot be read holds nothing: better a copy too many than none. Then the next question looks again.
+    fn scan(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
+        self.names = HashMap::new();
+        self.complete = true;
+        let (folders, mut readable) = folders(&self.maildir);
+        let mut found = None;
+        for folder in folders {
+            // `new` first: what a mail program moves meanwhile is seen once at least.
+            for sub in ["new", "cur"] {
+                let leaf = self.leaf(&folder.join(sub));
+                self.leaves[leaf].changes += 1;
+                let change = self.leaves[leaf].changes;
+                let dir = self.maildir.join(&self.leaves[leaf].path);
+                readable &= for_each_name(&dir, |name| {
+                    let Some((_, its_hash)) = name::find_hash(name) else {
+                        return;
+                    };
+                    if its_hash == *hash {
+                        let path = dir.join(OsStr::from_bytes(name));
+                        if found.is_some() || !stands(&path, size) {
+                            return;
+                        }
+                        found = Some((leaf, change));
+                    }
+                    if !self.suspects.contains(&its_hash) {
+                        self.remember(its_hash, leaf, change, name);
+                    }
+                });
+            }
+        }
+        self.loaded = readable;
+        found
+    }
+
+    pub(super) fn remember(&mut self, hash: Hash, leaf: usize, change: u64, name: &[u8]) {
+        let (Some((at, _)), Ok(leaf)) = (name::find_hash(name), u32::try_from(leaf)) else {
+            return;
+        };
+        if self.names.len() >= self.names_max && !self.names.contains_key(&hash) {
+            self.complete = false;
+            return;
+        }
+        let text = [&name[..at], &b"\0"[..], &name[at + 64..]].concat();
+        let text = text.into_boxed_slice();
+        self.names.insert(hash, Name { leaf, change, text });
+    }
+
+    pub(super) fn leaf(&mut self, path: &Path) -> usize {
+        if let Some(&number) = self.leaf_numbers.get(path) {
+            return number;
+        }
+        let number = self.leaves.len();
+        self.leaf_numbers.insert(path.to_path_buf(), number);
+        self.leaves.push(Leaf {
+            path: path.to_path_buf(),
+            changes: 0,
+            flushed: 0,
+            failed: (0, 0),
+        });
+        number
+    }
+
+    /// A flush of this leaf's changes up to `upto` failed.
+    pub(super) fn distrust(&mut self, number: usize, upto: u64) {
+        let leaf = &mut self.leaves[number];
+        let from = if leaf.failed.1 == 0 {
+            leaf.flushed
+        } else {
+            leaf.failed.0.min(leaf.flushed)
+        };
+        leaf.failed = (from, leaf.failed.1.max(upto));
+        let failed = leaf.failed;
+        let suspects = &mut self.suspects;
+        self.names.retain(|hash, name| {
+            let suspect =
+                name.leaf as usize == number && name.change > failed.0 && name.change <= failed.1;
+            if suspect {
+                suspects.insert(*hash);
+            }
+            !suspect
+        });
+    }
+}
+
+/// Whether a file of this size stands there.
+fn stands(path: &Path, size: u64) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+}
+
+/// The Maildir's folders relative to it, the inbox (nothing) first, and whether all could be read.
+fn folders(maildir: &Path) -> (Vec<PathBuf>, bool) {
+    let mut folders = vec![PathBuf::new()];
+    let readable = for_each_name(maildir, |name| {
+        if name.starts_with(b".") {
+            folders.push(PathBuf::from(OsStr::from_bytes(name)));
+        }
+    });
+    (folders, readable)
+}
+
+/// Calls for every name in a directory; one that is not there has none. Whether it could be read to its end.
+fn for_each_name(dir: &Path, mut action: impl FnMut(&[u8])) -> bool {
+    let absent = |e: &io::Error| {
+        matches!(
+            e.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    };
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Ok(entry) => action(entry.file_name().as_bytes()),
+                    Err(_) => return false,
+                }
+            }
+            true
+        }
+        Err(e) => absent(&e),
+    }
+}

@@ -1,0 +1,540 @@
+//! The pump: moves one session's bytes between its two sockets and its protocol.
+//!
+//! One loop around poll(2), two bounded queues. A full queue towards one side stops the reading of the other; an empty queue is
+//! not asked whether it could be written. Input is given to the protocol the moment it is read, and what the protocol
+//! sends is written at once, before the next sleep. Actions are performed in the order of the calls: what the protocol had kept
+//! before it sent bytes is kept before these bytes leave.
+//!
+//! Ends, always with a reason: the protocol says so; a side closed (its last bytes are delivered first); a time limit; the stop
+//! pipe. Then all that is queued leaves, close_notify and FIN follow, and the client's rest is read and thrown away for a
+//! moment, because closing a socket with unread input would destroy the replies that are still under way (RST).
+
+mod buffer;
+mod closing;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+
+use self::buffer::Buffer;
+use super::stream::{Outcome, Stream};
+use super::tls::{Acceptor, Connector};
+use super::wait::{Need, Until, happened, poll_until};
+use crate::protocol::{End, Farewell, Host, Protocol, Side};
+
+/// Octets in the queue towards one side, above which the other side is not read.
+pub const QUEUE_SOFT: usize = 64 * 1024;
+/// Octets in the client's queue above which the client is not read either: it asks (for answers of our own) and does not listen.
+pub const QUEUE_HARD: usize = 1024 * 1024;
+/// Octets read from one side and not yet taken by the protocol.
+pub const INPUT_MAX: usize = 32 * 1024;
+/// A handshake in the middle of a session.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// For [`Settings::client_closed_wait`].
+pub const CLIENT_CLOSED_WAIT: Duration = Duration::from_secs(60);
+/// For [`Settings::client_gone_wait`].
+pub const CLIENT_GONE_WAIT: Duration = Duration::from_secs(10);
+
+/// What the protocol asked of the sockets; the relay's half of a [`Host`].
+#[derive(Debug, Default)]
+pub struct Wire {
+    queues: [Buffer; 2],
+    gone: [bool; 2],
+    start_tls: [bool; 2],
+    end: Option<End>,
+    /// Octets of the session's content from the client.
+    pub received: u64,
+    /// Octets of the session's content to the client.
+    pub sent: u64,
+}
+
+impl Wire {
+    /// [`Host::send`]. What is for a peer that is gone is dropped.
+    pub fn send(&mut self, to: Side, bytes: &[u8]) {
+        if !self.gone[index(to)] {
+            self.queues[index(to)].push(bytes);
+        }
+    }
+
+    /// [`Host::start_tls`].
+    pub fn start_tls(&mut self, side: Side) {
+        self.start_tls[index(side)] = true;
+    }
+
+    /// [`Host::end`]. The first reason counts: what follows is its consequence.
+    pub fn end(&mut self, end: End) {
+        self.end.get_or_insert(end);
+    }
+
+    fn queue(&mut self, side: Side) -> &mut Buffer {
+        &mut self.queues[index(side)]
+    }
+}
+
+/// A [`Host`] whose sockets are served by the relay.
+pub trait Wired: Host {
+    fn wire(&mut self) -> &mut Wire;
+
+    /// Whether the login timeout has done its duty.
+    fn identified(&self) -> bool;
+}
+
+/// What the relay must know of the proxy.
+pub struct Settings<'a> {
+    /// When the client has to be logged in.
+    pub login_deadline: Instant,
+    /// How long both sides may be silent, and how long one may refuse to take what is for it.
+    pub idle_timeout: Duration,
+    /// The client has closed its direction and waits for answers: how long nothing may move.
+    pub client_closed_wait: Duration,
+    /// The client is gone and hears nothing any more: how long the server may go on all the same.
+    pub client_gone_wait: Duration,
+    /// For `start_tls` of the client.
+    pub acceptor: Option<&'a Acceptor>,
+    /// For `start_tls` of the server.
+    pub connector: Option<&'a Connector>,
+    /// Closed at its other end when the session has to end at once.
+    pub stop: BorrowedFd<'a>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Report {
+    pub end: End,
+    /// How often the session went to sleep: what a test looks at to see that nothing spins.
+    pub polls: u64,
+}
+
+/// Runs a session to its end. Both connections are closed afterwards.
+pub fn run(client: Stream, server: Stream, protocol: &mut dyn Protocol, host: &mut dyn Wired, settings: &Settings<'_>) -> Report {
+    let now = Instant::now();
+    let mut pump = Pump { legs: [Leg::new(client, now), Leg::new(server, now)], protocol, host, settings, last_heard: now, polls: 0, stopped: false };
+    let end = pump.pump();
+    pump.close();
+    Report { end, polls: pump.polls }
+}
+
+fn index(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Server => 1,
+    }
+}
+
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+/// One of the two connections.
+struct Leg {
+    /// None only where a handshake failed and the connection with it.
+    stream: Option<Stream>,
+    input: Buffer,
+    /// The protocol left some of the input, and nothing has changed since.
+    held: bool,
+    /// Reading may give something: nobody said yet that it would block. While false, poll is asked for `read_need`.
+    may_read: bool,
+    read_need: Need,
+    may_write: bool,
+    write_need: Need,
+    /// No more input will come; how and when that was found.
+    closed: Option<Closed>,
+    /// The protocol knows.
+    told: bool,
+    /// The connection is dead in both directions, since when. Not polled any more: it would be ready always.
+    broken: Option<Instant>,
+    /// Since when the queue has not got shorter.
+    stalled: Option<Instant>,
+    last_read: Instant,
+    last_write: Instant,
+}
+
+/// The limits that end a session from outside.
+#[derive(Clone, Copy)]
+enum Limit {
+    Idle,
+    Login,
+    Stalled(Side),
+    ClientClosed,
+    ClientGone,
+}
+
+struct Closed {
+    at: Instant,
+    error: Option<io::Error>,
+}
+
+impl Leg {
+    fn new(stream: Stream, now: Instant) -> Leg {
+        Leg {
+            stream: Some(stream),
+            input: Buffer::default(),
+            held: false,
+            may_read: true,
+            read_need: Need::Readable,
+            may_write: true,
+            write_need: Need::Writable,
+            closed: None,
+            told: false,
+            broken: None,
+            stalled: None,
+            last_read: now,
+            last_write: now,
+        }
+    }
+
+    fn break_off(&mut self) {
+        self.broken.get_or_insert_with(Instant::now);
+        // What had arrived before can still be read, up to the error.
+        self.may_read = true;
+        self.may_write = true;
+    }
+}
+
+struct Pump<'a, 'b> {
+    legs: [Leg; 2],
+    protocol: &'a mut dyn Protocol,
+    host: &'a mut dyn Wired,
+    settings: &'a Settings<'b>,
+    last_heard: Instant,
+    polls: u64,
+    /// The stop pipe was closed; it would be ready always.
+    stopped: bool,
+}
+
+impl Pump<'_, '_> {
+    fn pump(&mut self) -> End {
+        loop {
+            let mut progress = false;
+            for side in [Side::Server, Side::Client] {
+                progress |= self.read(side);
+                progress |= self.deliver(side);
+                progress |= self.write(Side::Client) | self.write(Side::Server);
+            }
+            progress |= self.handshake(Side::Server) | self.handshake(Side::Client);
+            progress |= self.tell_closed();
+            if let Some(end) = self.host.wire().end.clone() {
+                return end;
+            }
+            if !progress {
+                self.sleep();
+            }
+        }
+    }
+
+    fn leg(&mut self, side: Side) -> &mut Leg {
+        &mut self.legs[index(side)]
+    }
+
+    /// Whether what this side says could be passed on.
+    fn room_for(&mut self, side: Side) -> bool {
+        let wire = self.host.wire();
+        !wire.start_tls[index(side)]
+            && wire.queue(side.other()).len() < QUEUE_SOFT
+            && (side == Side::Server || wire.queue(Side::Client).len() < QUEUE_HARD)
+    }
+
+    fn wants_read(&mut self, side: Side) -> bool {
+        let leg = &self.legs[index(side)];
+        leg.closed.is_none() && leg.stream.is_some() && leg.input.len() < INPUT_MAX && self.room_for(side)
+    }
+
+    /// One read. True if it changed anything.
+    fn read(&mut self, side: Side) -> bool {
+        if !self.legs[index(side)].may_read || !self.wants_read(side) {
+            return false;
+        }
+        let leg = &mut self.legs[index(side)];
+        let Some(stream) = leg.stream.as_mut() else { return false };
+        let (outcome, filled_up) = leg.input.fill(INPUT_MAX, |space| stream.read(space));
+        match outcome {
+            Outcome::Ready(n) => {
+                // A plain socket that gave less than it could have is empty; TLS gives record by record.
+                leg.may_read = filled_up || stream.is_tls() || leg.broken.is_some();
+                leg.held = false;
+                leg.last_read = Instant::now();
+                self.last_heard = leg.last_read;
+                if side == Side::Client {
+                    self.host.wire().received += n as u64;
+                }
+                true
+            }
+            Outcome::WouldBlock(need) => {
+                leg.may_read = false;
+                leg.read_need = need;
+                // A broken connection is not polled: that nothing can be read is its end.
+                if leg.broken.is_some() {
+                    leg.closed = Some(Closed { at: Instant::now(), error: None });
+                    return true;
+                }
+                false
+            }
+            Outcome::Eof { clean } => {
+                leg.closed = Some(Closed { at: Instant::now(), error: None });
+                if !clean {
+                    self.host.note(&format!("the {} closed its connection without TLS close_notify", name(side)));
+                }
+                true
+            }
+            Outcome::Error(e) => {
+                leg.break_off();
+                leg.closed = Some(Closed { at: Instant::now(), error: Some(e) });
+                true
+            }
+        }
+    }
+
+    /// Gives the protocol what there is. True if it took anything.
+    fn deliver(&mut self, side: Side) -> bool {
+        let leg = &self.legs[index(side)];
+        if leg.held || leg.input.is_empty() || !self.room_for(side) || self.host.wire().end.is_some() {
+            return false;
+        }
+        let leg = &mut self.legs[index(side)];
+        let given = leg.input.len();
+        let taken = self.protocol.input(side, leg.input.bytes(), self.host).min(given);
+        leg.input.consume(taken);
+        leg.held = taken < given;
+        if taken > 0 {
+            self.leg(side.other()).held = false;
+        }
+        taken > 0
+    }
+
+    /// Writes what is queued for a side, as far as it goes. True if any of it left.
+    fn write(&mut self, side: Side) -> bool {
+        let leg = &mut self.legs[index(side)];
+        let wire = self.host.wire();
+        let mut progress = false;
+        while leg.may_write && !wire.queue(side).is_empty() {
+            let Some(stream) = leg.stream.as_mut() else { break };
+            match stream.write(wire.queue(side).bytes()) {
+                Outcome::Ready(n) => {
+                    wire.queue(side).consume(n);
+                    if side == Side::Client {
+                        wire.sent += n as u64;
+                    }
+                    leg.stalled = None;
+                    leg.last_write = Instant::now();
+                    progress = true;
+                }
+                Outcome::WouldBlock(need) => {
+                    leg.may_write = false;
+                    leg.write_need = need;
+                }
+                Outcome::Eof { .. } | Outcome::Error(_) => {
+                    // Why is told by the read that follows; what the peer said last may still be there.
+                    wire.gone[index(side)] = true;
+                    wire.queue(side).clear();
+                    leg.break_off();
+                    progress = true;
+                }
+            }
+        }
+        progress
+    }
+
+    /// The handshake that the protocol asked for, once the line that announces it has left.
+    fn handshake(&mut self, side: Side) -> bool {
+        let wire = self.host.wire();
+        if !wire.start_tls[index(side)] || !wire.queue(side).is_empty() || wire.end.is_some() {
+            return false;
+        }
+        let peer = name(side);
+        let leg = &mut self.legs[index(side)];
+        if !leg.input.is_empty() {
+            // RFC 3207, section 4.2, and RFC 2595: what was said in the clear must not be taken for protocol after it.
+            wire.end(End::Fault(format!("the {peer} sent plaintext before the TLS handshake")));
+            return true;
+        }
+        let login_deadline = if self.host.identified() { None } else { Some(self.settings.login_deadline) };
+        let limit = Instant::now() + HANDSHAKE;
+        let until = Until { deadline: login_deadline.map_or(limit, |login| login.min(limit)), stop: self.settings.stop };
+        let leg = &mut self.legs[index(side)];
+        let result = match (side, leg.stream.take(), self.settings.acceptor, self.settings.connector) {
+            (_, Some(stream), _, _) if leg.closed.is_some() || leg.broken.is_some() => {
+                leg.stream = Some(stream);
+                Err("connection closed".to_owned())
+            }
+            (Side::Client, Some(stream), Some(acceptor), _) => acceptor.accept(stream, until),
+            (Side::Server, Some(stream), _, Some(connector)) => connector.connect(stream, until),
+            (_, stream, _, _) => {
+                leg.stream = stream;
+                Err("no certificate or no authorities are configured for it".to_owned())
+            }
+        };
+        match result {
+            Ok(stream) => {
+                leg.stream = Some(stream);
+                (leg.may_read, leg.may_write) = (true, true);
+                (leg.read_need, leg.write_need) = (Need::Readable, Need::Writable);
+                self.last_heard = Instant::now();
+                self.host.wire().start_tls[index(side)] = false;
+                self.protocol.tls_started(side, self.host);
+                self.legs.iter_mut().for_each(|leg| leg.held = false);
+            }
+            Err(why) => {
+                // The connection is in no state to be written to.
+                let wire = self.host.wire();
+                wire.gone[index(side)] = true;
+                if side == Side::Server && let Some(line) = self.protocol.farewell(Farewell::Lost) {
+                    wire.send(Side::Client, &line);
+                }
+                wire.end(End::Fault(format!("TLS handshake with the {peer} failed: {why}")));
+            }
+        }
+        true
+    }
+
+    /// Tells the protocol of a side that has closed once it has taken all that came before. True if it was told, or the session is
+    /// over by it.
+    fn tell_closed(&mut self) -> bool {
+        if self.host.wire().end.is_some() {
+            return false;
+        }
+        for side in [Side::Server, Side::Client] {
+            let leg = self.leg(side);
+            if leg.closed.is_none() || !leg.input.is_empty() || leg.told {
+                continue;
+            }
+            leg.told = true;
+            let broken = leg.closed.as_ref().and_then(|closed| closed.error.as_ref()).map(io::Error::to_string);
+            let outstanding = self.protocol.outstanding();
+            self.protocol.eof(side, self.host);
+            self.legs.iter_mut().for_each(|leg| leg.held = false);
+            if side == Side::Server && self.host.wire().end.is_none() {
+                if outstanding && let Some(line) = self.protocol.farewell(Farewell::Lost) {
+                    self.host.wire().send(Side::Client, &line);
+                }
+                self.host.wire().end(match broken {
+                    Some(e) => End::Fault(format!("the connection to the server broke: {e}")),
+                    None if outstanding => End::Fault("the server closed the connection before it had answered".to_owned()),
+                    None => End::Orderly("server closed"),
+                });
+            }
+            return true;
+        }
+        let client = &self.legs[0];
+        if client.told && !self.protocol.outstanding() && self.host.wire().queues.iter().all(Buffer::is_empty) {
+            let client = &self.legs[0];
+            let end = match client.closed.as_ref().and_then(|closed| closed.error.as_ref()) {
+                Some(e) => End::Fault(format!("the connection to the client broke: {e}")),
+                None => End::Orderly("client closed"),
+            };
+            self.host.wire().end(end);
+            return true;
+        }
+        false
+    }
+
+    /// Sleeps until a socket is ready, or ends the session because a limit is over.
+    fn sleep(&mut self) {
+        let (deadline, limit) = self.next_limit();
+        if deadline <= Instant::now() {
+            return self.end_by(limit);
+        }
+        let wants_read = [self.wants_read(Side::Client), self.wants_read(Side::Server)];
+        let mut ready_already = false;
+        let mut events = [PollFlags::empty(); 2];
+        for side in [Side::Client, Side::Server] {
+            let i = index(side);
+            let leg = &mut self.legs[i];
+            if wants_read[i] {
+                // poll does not see what OpenSSL has decrypted already.
+                leg.may_read |= leg.stream.as_ref().is_some_and(|stream| stream.buffered() > 0);
+                ready_already |= leg.may_read;
+                events[i] |= leg.read_need.flags();
+            }
+            let queue = self.host.wire().queue(side);
+            if !queue.is_empty() {
+                events[i] |= self.legs[i].write_need.flags();
+            }
+            queue.release();
+            self.legs[i].input.release();
+        }
+        if ready_already {
+            return;
+        }
+        let mut fds = Vec::with_capacity(3);
+        fds.push(PollFd::new(self.settings.stop, PollFlags::POLLIN));
+        let mut polled = [None; 2];
+        for (i, leg) in self.legs.iter().enumerate() {
+            if let (Some(stream), None) = (&leg.stream, leg.broken) {
+                // Also with nothing to ask for: poll then still tells that the peer is dead.
+                polled[i] = Some(fds.len());
+                fds.push(PollFd::new(stream.as_fd(), events[i]));
+            }
+        }
+        self.polls += 1;
+        poll_until(&mut fds, Some(deadline));
+        let stopped = happened(&fds[0]);
+        let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
+        for (leg, found) in self.legs.iter_mut().zip(found) {
+            leg.may_read |= found.intersects(leg.read_need.flags());
+            leg.may_write |= found.intersects(leg.write_need.flags());
+            if found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+                leg.break_off();
+            }
+        }
+        if stopped {
+            self.stopped = true;
+            self.end_hard("the program is ending".to_owned(), Farewell::Shutdown);
+        }
+    }
+
+    /// The next moment at which a limit is over, and which limit that is.
+    fn next_limit(&mut self) -> (Instant, Limit) {
+        let idle = self.settings.idle_timeout;
+        let mut next = (self.last_heard + idle, Limit::Idle);
+        let mut also = |at: Instant, limit| {
+            if at < next.0 {
+                next = (at, limit);
+            }
+        };
+        if !self.host.identified() {
+            also(self.settings.login_deadline, Limit::Login);
+        }
+        for side in [Side::Client, Side::Server] {
+            if !self.host.wire().queue(side).is_empty() {
+                let since = *self.legs[index(side)].stalled.get_or_insert_with(Instant::now);
+                also(since + idle, Limit::Stalled(side));
+            }
+        }
+        let [client, server] = &self.legs;
+        if let Some(closed) = &client.closed {
+            also(server.last_read.max(client.last_write).max(closed.at) + self.settings.client_closed_wait, Limit::ClientClosed);
+        }
+        if let Some(since) = client.broken {
+            also(since + self.settings.client_gone_wait, Limit::ClientGone);
+        }
+        next
+    }
+
+    fn end_by(&mut self, limit: Limit) {
+        let idle = self.settings.idle_timeout.as_secs();
+        let (why, farewell) = match limit {
+            Limit::Idle => (format!("nobody said anything for {idle} s (idle_timeout)"), Farewell::Timeout),
+            Limit::Login => ("no login in time (login_timeout)".to_owned(), Farewell::Timeout),
+            Limit::Stalled(side) => (format!("the {} took nothing for {idle} s (idle_timeout)", name(side)), Farewell::Timeout),
+            Limit::ClientClosed => ("the client closed, and the server did not answer in time".to_owned(), Farewell::Lost),
+            Limit::ClientGone => ("the client went away".to_owned(), Farewell::Lost),
+        };
+        self.end_hard(why, farewell);
+    }
+
+    /// Ends it from outside, with a last line in the protocol's words where that can be understood.
+    fn end_hard(&mut self, why: String, farewell: Farewell) {
+        if let Some(line) = self.protocol.farewell(farewell) {
+            self.host.wire().send(Side::Client, &line);
+        }
+        self.host.wire().end(End::Fault(why));
+    }
+}

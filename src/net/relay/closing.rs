@@ -1,0 +1,143 @@
+//! The end of a session's connections: what is queued leaves, then close_notify and FIN, then the client's rest is drained.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::{Leg, Outcome, Pump, Side, index};
+use crate::net::wait::{Need, happened, poll_until};
+
+/// How long a queue may stand still before the rest is given up.
+const FLUSH_STALL: Duration = Duration::from_secs(30);
+/// How long closing may take when the program is ending.
+const STOPPED: Duration = Duration::from_secs(2);
+/// How long, and for how many octets, a client that still sends is listened to after our FIN.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Flushing,
+    /// FIN sent (or there is nobody to send it to).
+    Finished,
+}
+
+impl Pump<'_, '_> {
+    /// Closes both connections.
+    pub(super) fn close(&mut self) {
+        let begun = Instant::now();
+        let stall = FLUSH_STALL.min(self.settings.idle_timeout);
+        let mut deadline = begun + if self.stopped { STOPPED } else { stall };
+        let mut state = [State::Flushing; 2];
+        let mut lingering: Option<Instant> = None;
+        let mut drained = 0;
+        let mut scratch = vec![0; 16 * 1024];
+        for leg in &mut self.legs {
+            (leg.may_read, leg.may_write) = (true, true);
+        }
+        loop {
+            let mut progress = false;
+            for side in [Side::Client, Side::Server] {
+                let i = index(side);
+                if state[i] == State::Flushing && self.write(side) {
+                    progress = true;
+                    if !self.stopped {
+                        deadline = Instant::now() + stall;
+                    }
+                }
+                let flushed = self.host.wire().queue(side).is_empty();
+                let leg = &mut self.legs[i];
+                if state[i] == State::Flushing && flushed && leg.may_write && finish(leg) {
+                    state[i] = State::Finished;
+                    progress = true;
+                }
+                // Read on meanwhile: a peer that cannot get rid of its own bytes may not take ours.
+                let count = discard(leg, &mut scratch);
+                if side == Side::Client {
+                    drained += count;
+                }
+            }
+            if state == [State::Finished; 2] {
+                let since = *lingering.get_or_insert_with(|| { drained = 0; Instant::now() });
+                deadline = deadline.min(since + LINGER);
+                let client = &self.legs[index(Side::Client)];
+                if client.stream.is_none() || client.closed.is_some() || client.broken.is_some() || drained > LINGER_OCTETS {
+                    return;
+                }
+            }
+            if Instant::now() >= deadline {
+                return;
+            }
+            if !progress {
+                self.sleep_closing(state, &mut deadline);
+            }
+        }
+    }
+
+    fn sleep_closing(&mut self, state: [State; 2], deadline: &mut Instant) {
+        let mut fds = Vec::with_capacity(3);
+        let mut polled = [None; 2];
+        for (i, leg) in self.legs.iter().enumerate() {
+            let mut events = PollFlags::empty();
+            if state[i] == State::Flushing {
+                events |= leg.write_need.flags();
+            }
+            if leg.closed.is_none() {
+                events |= PollFlags::POLLIN;
+            }
+            if let (Some(stream), None, false) = (&leg.stream, leg.broken, events.is_empty()) {
+                polled[i] = Some(fds.len());
+                fds.push(PollFd::new(stream.as_fd(), events));
+            }
+        }
+        if !self.stopped {
+            fds.push(PollFd::new(self.settings.stop, PollFlags::POLLIN));
+        }
+        self.polls += 1;
+        poll_until(&mut fds, Some(*deadline));
+        let stopped = !self.stopped && fds.last().is_some_and(happened);
+        let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
+        for (leg, found) in self.legs.iter_mut().zip(found) {
+            leg.may_read |= found.contains(PollFlags::POLLIN);
+            leg.may_write |= found.intersects(leg.write_need.flags());
+            if found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+                leg.break_off();
+            }
+        }
+        if stopped {
+            self.stopped = true;
+            *deadline = (*deadline).min(Instant::now() + STOPPED);
+        }
+    }
+}
+
+/// Sends close_notify and FIN. True when that is done or cannot be done.
+fn finish(leg: &mut Leg) -> bool {
+    match leg.stream.as_mut().map(|stream| stream.close_write()) {
+        Some(Outcome::WouldBlock(need)) => {
+            leg.may_write = false;
+            leg.write_need = need;
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Throws away what the peer still says. Returns how many octets.
+fn discard(leg: &mut Leg, scratch: &mut [u8]) -> usize {
+    let mut count = 0;
+    while leg.may_read && leg.closed.is_none() && count < scratch.len() * 4 {
+        let Some(stream) = leg.stream.as_mut() else { break };
+        match stream.discard(scratch) {
+            Outcome::Ready(n) => count += n,
+            Outcome::WouldBlock(_) => {
+                leg.may_read = false;
+                leg.read_need = Need::Readable;
+            }
+            Outcome::Eof { .. } => leg.closed = Some(super::Closed { at: Instant::now(), error: None }),
+            Outcome::Error(e) => leg.closed = Some(super::Closed { at: Instant::now(), error: Some(e) }),
+        }
+    }
+    count
+}

@@ -1,0 +1,247 @@
+//! One non-blocking connection, plain or TLS.
+//!
+//! Every operation returns at once; where it could not be done it says what the socket has to become first (under TLS a read may
+//! wait for room to write and the other way round). The end of a stream without TLS's close_notify is an end like any other,
+//! marked as not clean: who needs a whole message knows from its protocol whether it had come whole.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use native_tls::TlsStream;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::wait::{Need, Until, wait};
+
+/// How long, and for how many octets, a peer that was told to go is listened to.
+const LAST_WORDS_LINGER: Duration = Duration::from_secs(2);
+const LAST_WORDS_DRAIN: usize = 64 * 1024;
+
+/// What became of an operation.
+#[derive(Debug)]
+pub enum Outcome {
+    /// So many octets were moved.
+    Ready(usize),
+    /// Nothing was done; try again when the socket is so.
+    WouldBlock(Need),
+    /// The peer sends no more. `clean` is false where a TLS peer closed without close_notify (RFC 8446, section 6.1).
+    Eof {
+        clean: bool,
+    },
+    /// The connection is broken.
+    Error(io::Error),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Stream {
+    inner: Inner,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Stream {
+    /// Takes a connected socket: non-blocking from now on, without Nagle's delay, with keepalive.
+    ///
+    /// # Errors
+    /// The socket is broken already.
+    pub fn new(tcp: TcpStream) -> io::Result<Stream> {
+        tcp.set_nonblocking(true)?;
+        tcp.set_nodelay(true)?;
+        setsockopt(&tcp, sockopt::KeepAlive, &true)?;
+        Ok(Stream { inner: Inner::Plain(Socket { tcp, blocked_on: None, eof: false }) })
+    }
+
+    pub(super) fn over_tls(tls: TlsStream<Socket>) -> Stream {
+        Stream { inner: Inner::Tls(Box::new(tls)) }
+    }
+
+    /// The socket of a plain stream, for a handshake over it; none where TLS is on already.
+    pub(super) fn into_socket(self) -> Option<Socket> {
+        match self.inner {
+            Inner::Plain(socket) => Some(socket),
+            Inner::Tls(_) => None,
+        }
+    }
+
+    /// Whether TLS is on.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.inner, Inner::Tls(_))
+    }
+
+    /// Reads into a buffer that is not empty.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Outcome {
+        let result = match &mut self.inner {
+            Inner::Plain(socket) => socket.read(buffer),
+            Inner::Tls(tls) => tls.read(buffer),
+        };
+        match result {
+            // Under TLS the end of the TCP stream, seen by OpenSSL, is one without close_notify.
+            Ok(0) => Outcome::Eof { clean: !(self.is_tls() && self.socket().eof) },
+            Ok(n) => Outcome::Ready(n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.would_block(Need::Readable),
+            Err(_) if self.is_tls() && self.socket().eof => Outcome::Eof { clean: false },
+            Err(e) => Outcome::Error(e),
+        }
+    }
+
+    /// Writes some of a buffer that is not empty. After `WouldBlock` the next call must begin with the same octets and be at
+    /// least as long (OpenSSL has already sealed them into a record).
+    pub fn write(&mut self, bytes: &[u8]) -> Outcome {
+        let result = match &mut self.inner {
+            Inner::Plain(socket) => socket.write(bytes),
+            Inner::Tls(tls) => tls.write(bytes),
+        };
+        match result {
+            Ok(0) => Outcome::Error(io::ErrorKind::WriteZero.into()),
+            Ok(n) => Outcome::Ready(n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.would_block(Need::Writable),
+            Err(e) => Outcome::Error(e),
+        }
+    }
+
+    /// Octets that OpenSSL has decrypted already: poll does not see them.
+    pub fn buffered(&self) -> usize {
+        match &self.inner {
+            Inner::Plain(_) => 0,
+            Inner::Tls(tls) => tls.buffered_read_size().unwrap_or(0),
+        }
+    }
+
+    /// Says that nothing more will be sent: close_notify, then FIN. To be called again after `WouldBlock`.
+    pub fn close_write(&mut self) -> Outcome {
+        if let Inner::Tls(tls) = &mut self.inner {
+            match tls.shutdown() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return self.would_block(Need::Writable),
+                // A session that TLS has given up gets its FIN all the same.
+                Ok(()) | Err(_) => {}
+            }
+        }
+        match self.socket().tcp.shutdown(Shutdown::Write) {
+            Ok(()) => Outcome::Ready(0),
+            Err(e) => Outcome::Error(e),
+        }
+    }
+
+    /// Reads from the bare socket, for a connection that is being closed and whose input means nothing any more.
+    pub fn discard(&mut self, scratch: &mut [u8]) -> Outcome {
+        match self.socket_mut().read(scratch) {
+            Ok(0) => Outcome::Eof { clean: true },
+            Ok(n) => Outcome::Ready(n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Outcome::WouldBlock(Need::Readable),
+            Err(e) => Outcome::Error(e),
+        }
+    }
+
+    /// Says this, closes, and waits a moment for the peer to have read it: closing with unread input would destroy it (RST).
+    pub fn last_words(mut self, words: &[u8], until: Until<'_>) {
+        let mut left = words;
+        while !left.is_empty() {
+            match self.write(left) {
+                Outcome::Ready(n) => left = &left[n..],
+                Outcome::WouldBlock(need) if wait(&self, need, until).is_ok() => {}
+                _ => return,
+            }
+        }
+        while let Outcome::WouldBlock(need) = self.close_write() {
+            if wait(&self, need, until).is_err() {
+                return;
+            }
+        }
+        let until = until.at_most(LAST_WORDS_LINGER);
+        let mut scratch = [0; 4096];
+        let mut drained = 0;
+        while drained < LAST_WORDS_DRAIN {
+            match self.discard(&mut scratch) {
+                Outcome::Ready(n) => drained += n,
+                Outcome::WouldBlock(need) if wait(&self, need, until).is_ok() => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn would_block(&self, fallback: Need) -> Outcome {
+        Outcome::WouldBlock(self.socket().blocked_on.unwrap_or(fallback))
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.inner {
+            Inner::Plain(socket) => socket,
+            Inner::Tls(tls) => tls.get_ref(),
+        }
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        match &mut self.inner {
+            Inner::Plain(socket) => socket,
+            Inner::Tls(tls) => tls.get_mut(),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().tcp.as_fd()
+    }
+}
+
+/// The socket below TLS. Remembers what native-tls does not tell: which of the two directions an operation was blocked on, and
+/// that the TCP stream has ended.
+#[derive(Debug)]
+pub(super) struct Socket {
+    tcp: TcpStream,
+    blocked_on: Option<Need>,
+    eof: bool,
+}
+
+impl Socket {
+    pub(super) fn blocked_on(&self) -> Option<Need> {
+        self.blocked_on
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp.as_fd()
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = uninterrupted(|| self.tcp.read(buffer));
+        match &result {
+            Ok(0) if !buffer.is_empty() => self.eof = true,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.blocked_on = Some(Need::Readable),
+            _ => {}
+        }
+        result
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = uninterrupted(|| self.tcp.write(bytes));
+        if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+            self.blocked_on = Some(Need::Writable);
+        }
+        result
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn uninterrupted(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match operation() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

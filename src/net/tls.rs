@@ -1,0 +1,209 @@
+//! TLS: certificates and keys from their files, and handshakes that end in time.
+//!
+//! TLS 1.2 at least, on both sides. The server's certificate is always verified, for the name in the configuration; there is
+//! no switch to turn that off. What cannot be loaded is a sentence that names the file and says what would be right.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use native_tls::{Certificate, HandshakeError, Identity, Protocol, TlsAcceptor, TlsConnector, TlsStream};
+
+use super::stream::{Socket, Stream};
+use super::wait::{Need, Until, wait};
+
+/// A file of the configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The configuration key that names the file.
+    pub key: &'static str,
+    /// What is wrong, and what would be right.
+    pub text: String,
+}
+
+/// The accepting side: our certificate.
+#[derive(Clone)]
+pub struct Acceptor(TlsAcceptor);
+
+/// The connecting side: whom we trust, and the name that the server has to prove.
+#[derive(Clone)]
+pub struct Connector {
+    tls: TlsConnector,
+    host: String,
+}
+
+impl Acceptor {
+    /// Loads the chain and the key, and proves with a handshake in memory that they fit and that OpenSSL will use them.
+    ///
+    /// # Errors
+    /// A [`Fault`] for `certificate` or `private_key`.
+    pub fn load(certificate: &Path, private_key: &Path) -> Result<Acceptor, Fault> {
+        let chain = read("certificate", certificate)?;
+        let key = read("private_key", private_key)?;
+        let fault = |key, text| Fault { key, text };
+        match Certificate::stack_from_pem(&chain) {
+            Ok(certificates) if certificates.is_empty() => {
+                return Err(fault("certificate", format!("{}: holds no PEM certificate (\"BEGIN CERTIFICATE\")", certificate.display())));
+            }
+            Ok(_) => {}
+            Err(e) => return Err(fault("certificate", format!("{}: is not a chain of PEM certificates: {e}", certificate.display()))),
+        }
+        let key = pkcs8(&key).map_err(|why| fault("private_key", format!("{}: {why}", private_key.display())))?;
+        let built = Identity::from_pkcs8(&chain, key)
+            .and_then(|identity| TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build());
+        let tls = match built {
+            Ok(tls) => tls,
+            Err(e) => return Err(fault("private_key", format!("{}: cannot be used: {e}", private_key.display()))),
+        };
+        // OpenSSL drops, without a word, a key that does not belong to the certificate; the first client would find out.
+        if let Err(why) = rehearse(&tls) {
+            return Err(fault(
+                "private_key",
+                format!("{}: does not belong to the first certificate in {}, or OpenSSL refuses them: {why}", private_key.display(), certificate.display()),
+            ));
+        }
+        Ok(Acceptor(tls))
+    }
+
+    /// Shakes hands with a client.
+    ///
+    /// # Errors
+    /// Why not: for the log. The connection is closed then.
+    pub fn accept(&self, stream: Stream, until: Until<'_>) -> Result<Stream, String> {
+        drive(self.0.accept(plain(stream)?), until)
+    }
+}
+
+impl Connector {
+    /// For the server `host`. `authorities`: a PEM file with the only ones to be trusted; without it, those of the system.
+    /// Costs some 100 ms: once a proxy.
+    ///
+    /// # Errors
+    /// A [`Fault`] for `upstream_ca`.
+    pub fn load(host: &str, authorities: Option<&Path>) -> Result<Connector, Fault> {
+        let fault = |text| Err(Fault { key: "upstream_ca", text });
+        let mut builder = TlsConnector::builder();
+        builder.min_protocol_version(Some(Protocol::Tlsv12));
+        if let Some(file) = authorities {
+            builder.disable_built_in_roots(true);
+            match Certificate::stack_from_pem(&read("upstream_ca", file)?) {
+                Ok(certificates) if certificates.is_empty() => {
+                    return fault(format!("{}: holds no PEM certificate (\"BEGIN CERTIFICATE\")", file.display()));
+                }
+                Ok(certificates) => {
+                    for certificate in certificates {
+                        builder.add_root_certificate(certificate);
+                    }
+                }
+                Err(e) => return fault(format!("{}: is not a list of PEM certificates: {e}", file.display())),
+            }
+        }
+        match builder.build() {
+            Ok(tls) => Ok(Connector { tls, host: host.to_owned() }),
+            Err(e) => fault(format!("OpenSSL cannot be set up: {e}")),
+        }
+    }
+
+    /// Shakes hands with the server and verifies its certificate.
+    ///
+    /// # Errors
+    /// Why not: for the log. The connection is closed then.
+    pub fn connect(&self, stream: Stream, until: Until<'_>) -> Result<Stream, String> {
+        drive(self.tls.connect(&self.host, plain(stream)?), until)
+    }
+}
+
+fn plain(stream: Stream) -> Result<Socket, String> {
+    stream.into_socket().ok_or_else(|| "TLS is on already".to_owned())
+}
+
+/// Goes through the steps of a handshake under one deadline.
+fn drive(first: Result<TlsStream<Socket>, HandshakeError<Socket>>, until: Until<'_>) -> Result<Stream, String> {
+    let mut step = first;
+    loop {
+        match step {
+            Ok(tls) => return Ok(Stream::over_tls(tls)),
+            Err(HandshakeError::Failure(e)) => return Err(e.to_string()),
+            Err(HandshakeError::WouldBlock(middle)) => {
+                let need = middle.get_ref().blocked_on().unwrap_or(Need::Readable);
+                wait(middle.get_ref(), need, until).map_err(|why| why.to_string())?;
+                step = middle.handshake();
+            }
+        }
+    }
+}
+
+fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, Fault> {
+    fs::read(file).map_err(|e| Fault { key, text: format!("{}: cannot be read: {e}", file.display()) })
+}
+
+/// The PKCS#8 block of a key file. What stands before it (openssl writes `Bag Attributes` there) is left out.
+fn pkcs8(file: &[u8]) -> Result<&[u8], String> {
+    let find = |needle: &[u8]| file.windows(needle.len()).position(|window| window == needle);
+    if let Some(at) = find(b"-----BEGIN PRIVATE KEY-----") {
+        return Ok(&file[at..]);
+    }
+    if find(b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some() || find(b"Proc-Type: 4,ENCRYPTED").is_some() {
+        return Err("the key is locked with a passphrase; unlock it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW".to_owned());
+    }
+    for (marker, kind) in
+        [(&b"-----BEGIN RSA PRIVATE KEY-----"[..], "PKCS#1 (RSA)"), (b"-----BEGIN EC PRIVATE KEY-----", "SEC1 (EC)"), (b"-----BEGIN DSA PRIVATE KEY-----", "DSA")]
+    {
+        if find(marker).is_some() {
+            return Err(format!("the key is in {kind} form, PKCS#8 is needed; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW"));
+        }
+    }
+    Err("holds no PEM private key (\"BEGIN PRIVATE KEY\")".to_owned())
+}
+
+/// A handshake with ourselves over a socket pair.
+fn rehearse(acceptor: &TlsAcceptor) -> Result<(), String> {
+    static CLIENT: OnceLock<Option<TlsConnector>> = OnceLock::new();
+    let client = CLIENT.get_or_init(|| {
+        // Who we are is not the question here, only whether certificate and key do their work.
+        TlsConnector::builder().min_protocol_version(Some(Protocol::Tlsv12)).danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true).build().ok()
+    });
+    let client = client.as_ref().ok_or("OpenSSL cannot be set up")?;
+    let (ours, theirs) = UnixStream::pair().map_err(|e| e.to_string())?;
+    for end in [&ours, &theirs] {
+        end.set_nonblocking(true).map_err(|e| e.to_string())?;
+    }
+    let mut accepting = step(acceptor.accept(ours))?;
+    let mut connecting = step(client.connect("localhost", theirs))?;
+    // Each round moves a whole flight; a handshake has fewer than ten.
+    for _ in 0..20 {
+        let (Some(a), Some(c)) = (accepting.take(), connecting.take()) else { break };
+        let (a_done, c_done) = (matches!(a, Middle::Done(_)), matches!(c, Middle::Done(_)));
+        if a_done && c_done {
+            return Ok(());
+        }
+        accepting = a.next()?;
+        connecting = c.next()?;
+    }
+    Err("no handshake".to_owned())
+}
+
+enum Middle<S> {
+    /// Kept open: the other end may still be reading from it.
+    Done(#[expect(dead_code, reason = "only its being open matters")] TlsStream<S>),
+    Going(native_tls::MidHandshakeTlsStream<S>),
+}
+
+impl<S: Read + Write> Middle<S> {
+    fn next(self) -> Result<Option<Middle<S>>, String> {
+        match self {
+            Middle::Going(middle) => step(middle.handshake()),
+            done => Ok(Some(done)),
+        }
+    }
+}
+
+fn step<S>(result: Result<TlsStream<S>, HandshakeError<S>>) -> Result<Option<Middle<S>>, String> {
+    match result {
+        Ok(tls) => Ok(Some(Middle::Done(tls))),
+        Err(HandshakeError::WouldBlock(middle)) => Ok(Some(Middle::Going(middle))),
+        Err(HandshakeError::Failure(e)) => Err(e.to_string()),
+    }
+}

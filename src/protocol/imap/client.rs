@@ -1,0 +1,623 @@
+//! The client's stream: commands with their literals, SASL responses, DONE (RFC 9051, sections 2.2.1, 4.3, 6).
+//!
+//! A line is forwarded when it is complete, a literal's octets as they come. The client is held back where the meaning of what it
+//! says next depends on the server: behind a synchronizing literal, in a SASL exchange, before STARTTLS, and before an APPEND whose
+//! owner is not certain yet.
+
+use super::command::{self, Args, LineEnd, Literal, Part};
+use super::folders::Place;
+use super::{Imap, Kind, Phase, capability};
+use crate::archive::{Destination, Folder};
+use crate::config::TlsMode;
+use crate::logging::escape;
+use crate::protocol::line::LineBuffer;
+use crate::protocol::sasl::{Exchange, Mechanism};
+use crate::protocol::{DraftId, End, Host, Refused, Side};
+
+/// Longest command without its messages, in octets: clients build UID sets of many kilobytes.
+const COMMAND_LEN_MAX: usize = 1024 * 1024;
+
+pub(super) struct ClientSide {
+    mode: Mode,
+    line: LineBuffer,
+    /// `line` is whole and waits to be dealt with.
+    line_ready: bool,
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    /// Reads a command's line.
+    Line,
+    /// The server has to ask for the literal first.
+    AwaitContinuation(Literal, Octets),
+    Literal {
+        left: u64,
+        octets: Octets,
+    },
+    /// The server has to speak first in a SASL exchange.
+    AwaitChallenge,
+    Sasl,
+    Idle,
+    /// STARTTLS was answered.
+    Handshake,
+}
+
+/// What becomes of a literal's octets.
+#[derive(Clone, Copy, PartialEq)]
+enum Octets {
+    /// An argument that has to be read.
+    Argument,
+    /// An argument that only passes.
+    Pass,
+    /// Of a command that is refused.
+    Swallow,
+    /// A message; without a draft where it is not kept.
+    Message(Option<DraftId>),
+}
+
+/// A command being read.
+struct Command {
+    tag: Vec<u8>,
+    /// In upper case, `UID FETCH` as such.
+    name: Vec<u8>,
+    parts: Vec<Part>,
+    /// Octets in `parts`.
+    size: usize,
+    /// Set: nothing of it is forwarded, and this is the answer at its end.
+    refusal: Option<Vec<u8>>,
+    forwarded: bool,
+    mailbox: Option<Vec<u8>>,
+    /// Messages going up, each whole and prepared.
+    prepared: Vec<DraftId>,
+    /// The message whose octets are coming.
+    open: Option<DraftId>,
+    /// Of an AUTHENTICATE, with its initial response.
+    exchange: Option<Exchange>,
+}
+
+/// What to do with a command's line.
+enum Verdict {
+    Forward,
+    /// Forward this instead.
+    Rewrite(Vec<u8>),
+    /// Answer with these words behind the tag.
+    Refuse(String),
+    /// Answer with these lines.
+    Answer(Vec<u8>),
+    /// Not before the server has spoken.
+    Hold,
+}
+
+impl ClientSide {
+    pub(super) fn new() -> ClientSide {
+        ClientSide { mode: Mode::Line, line: LineBuffer::new(COMMAND_LEN_MAX), line_ready: false, command: None }
+    }
+
+    /// TLS is there.
+    pub(super) fn resume(&mut self) {
+        self.mode = Mode::Line;
+    }
+
+    /// No more will come. Whether a command was half said.
+    pub(super) fn abandon(&mut self, host: &mut dyn Host) -> bool {
+        let open = self.command.take();
+        self.line.clear();
+        self.line_ready = false;
+        let midway = open.is_some() || matches!(self.mode, Mode::Sasl | Mode::AwaitChallenge);
+        if let Some(command) = open {
+            command.discard(host);
+        }
+        self.mode = Mode::Line;
+        midway
+    }
+
+    /// The server asks for a literal or a SASL response.
+    pub(super) fn continuation(&mut self) {
+        match self.mode {
+            Mode::AwaitContinuation(literal, octets) => self.mode = Mode::Literal { left: literal.len, octets },
+            Mode::AwaitChallenge => self.mode = Mode::Sasl,
+            _ => {}
+        }
+    }
+
+    /// The server ended the SASL exchange or the IDLE that is in progress.
+    pub(super) fn exchange_over(&mut self) {
+        if matches!(self.mode, Mode::AwaitChallenge | Mode::Sasl | Mode::Idle) {
+            self.mode = Mode::Line;
+        }
+    }
+
+    /// The server answered this command, perhaps before its end.
+    pub(super) fn answered(&mut self, tag: &[u8], host: &mut dyn Host) {
+        let Some(command) = self.command.as_mut().filter(|command| command.tag == tag) else { return };
+        command.discard_messages(host);
+        if matches!(self.mode, Mode::AwaitContinuation(..)) {
+            // The literal will not come.
+            self.mode = Mode::Line;
+            self.drop_command();
+        }
+    }
+
+    fn drop_command(&mut self) {
+        if let Some(mut command) = self.command.take() {
+            command.parts.iter_mut().for_each(Part::wipe);
+        }
+    }
+}
+
+impl Command {
+    fn discard(mut self, host: &mut dyn Host) {
+        self.discard_messages(host);
+        self.parts.iter_mut().for_each(Part::wipe);
+    }
+
+    fn discard_messages(&mut self, host: &mut dyn Host) {
+        for draft in self.open.take().into_iter().chain(std::mem::take(&mut self.prepared)) {
+            host.abort(draft);
+        }
+    }
+
+    fn args(&self) -> Args<'_> {
+        let mut args = Args::new(&self.parts);
+        let words = if self.name.starts_with(b"UID ") { 3 } else { 2 };
+        (0..words).for_each(|_| drop(args.string()));
+        args
+    }
+
+    fn is_append(&self) -> bool {
+        matches!(self.name.as_slice(), b"APPEND" | b"REPLACE" | b"UID REPLACE")
+    }
+}
+
+impl Imap {
+    /// Bytes of the client; none to try again what was held back.
+    pub(super) fn client_input(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let mut at = 0;
+        loop {
+            if !matches!(self.phase, Phase::Running) {
+                return at;
+            }
+            match self.client.mode {
+                Mode::AwaitContinuation(..) | Mode::AwaitChallenge | Mode::Handshake => return at,
+                Mode::Literal { left, octets } => {
+                    let take = left.min((bytes.len() - at) as u64) as usize;
+                    if take == 0 && left > 0 {
+                        return at;
+                    }
+                    let left = left - take as u64;
+                    self.client.mode = Mode::Literal { left, octets };
+                    self.literal_octets(&bytes[at..at + take], left == 0, octets, host);
+                    at += take;
+                }
+                Mode::Line | Mode::Sasl | Mode::Idle => {
+                    if !self.client.line_ready {
+                        if at == bytes.len() {
+                            return at;
+                        }
+                        match self.client.line.feed(&bytes[at..]) {
+                            Ok((taken, whole)) => {
+                                at += taken;
+                                self.client.line_ready = whole;
+                            }
+                            Err(_) => {
+                                self.reply(b"* BAD the line is too long\r\n", host);
+                                self.end(End::Fault(format!("the client sent a line over {COMMAND_LEN_MAX} octets")), host);
+                                return bytes.len();
+                            }
+                        }
+                        if !self.client.line_ready {
+                            return at;
+                        }
+                    }
+                    if !self.client_line(host) {
+                        return at;
+                    }
+                    self.client.line.clear();
+                    self.client.line_ready = false;
+                }
+            }
+        }
+    }
+
+    /// Deals with a whole line. False: not yet.
+    fn client_line(&mut self, host: &mut dyn Host) -> bool {
+        match self.client.mode {
+            Mode::Sasl => self.sasl_line(host),
+            Mode::Idle if self.client.line.text().eq_ignore_ascii_case(b"DONE") => {
+                self.client.mode = Mode::Line;
+                host.send(Side::Server, b"DONE\r\n");
+            }
+            Mode::Idle => self.reply(b"* BAD only DONE may follow IDLE\r\n", host),
+            _ if self.client.command.is_some() => return self.command_line(host),
+            _ => return self.first_line(host),
+        }
+        true
+    }
+
+    fn sasl_line(&mut self, host: &mut dyn Host) {
+        let line = self.client.line.text();
+        let rejected = self.commands.exchange().and_then(|exchange| exchange.response(line).err());
+        match rejected {
+            Some(rejected) => {
+                host.note(&format!("authentication cancelled: {}", rejected.0));
+                host.send(Side::Server, b"*\r\n");
+            }
+            None => forward_line(self.client.line.text(), host),
+        }
+        self.client.mode = Mode::AwaitChallenge;
+    }
+
+    fn first_line(&mut self, host: &mut dyn Host) -> bool {
+        if self.commands.is_full() {
+            return false;
+        }
+        let line = self.client.line.text();
+        let mut words = line.splitn(3, |&b| b == b' ');
+        let tag = words.next().unwrap_or_default().to_vec();
+        let mut name = words.next().unwrap_or_default().to_ascii_uppercase();
+        if name == b"UID" {
+            let sub = words.next().unwrap_or_default().split(|&b| b == b' ').next().unwrap_or_default();
+            name = [b"UID ", sub.to_ascii_uppercase().as_slice()].concat();
+        }
+        let end = command::line_end(line);
+        let fault = if !command::is_tag(&tag) || name.is_empty() {
+            Some(&b"* BAD a tag and a command are expected\r\n"[..])
+        } else if self.commands.find(&tag).is_some() {
+            Some(&b"* BAD the tag of a command that is still in progress\r\n"[..])
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            self.reply(fault, host);
+            if matches!(end, LineEnd::Literal(Literal { synchronizing: false, .. }) | LineEnd::Absurd { synchronizing: false }) {
+                self.end(End::Fault("the client sent a literal outside any command".to_string()), host);
+            }
+            return true;
+        }
+        self.client.command = Some(Command {
+            tag,
+            name,
+            parts: Vec::new(),
+            size: 0,
+            refusal: None,
+            forwarded: false,
+            mailbox: None,
+            prepared: Vec::new(),
+            open: None,
+            exchange: None,
+        });
+        let done = self.command_line(host);
+        if !done {
+            // Held: it is read again from its start.
+            self.client.drop_command();
+        }
+        done
+    }
+
+    /// A line of the command in `self.client.command`. False: not yet, and nothing has changed.
+    fn command_line(&mut self, host: &mut dyn Host) -> bool {
+        let Some(mut command) = self.client.command.take() else { return true };
+        let line = self.client.line.text();
+        let end = command::line_end(line);
+        let part = Part::text_of(line, end);
+        command.size += part.len();
+        command.parts.push(part);
+        let bad_byte = line.iter().any(|b| matches!(b, b'\r' | 0));
+        let mut octets = Octets::Pass;
+        let verdict = if command.refusal.is_some() {
+            Verdict::Forward
+        } else if bad_byte {
+            Verdict::Refuse("BAD a command may not contain CR or NUL".to_string())
+        } else if let LineEnd::Absurd { .. } = end {
+            Verdict::Refuse("BAD the literal is too large".to_string())
+        } else if command.size > COMMAND_LEN_MAX {
+            Verdict::Refuse("BAD the command is too long".to_string())
+        } else {
+            self.judge(&mut command, end, &mut octets, host)
+        };
+        let tag = String::from_utf8_lossy(&command.tag).into_owned();
+        let mut rewritten = None;
+        match verdict {
+            Verdict::Hold => {
+                command.size -= command.parts.pop().map_or(0, |part| part.len());
+                self.client.command = Some(command);
+                return false;
+            }
+            Verdict::Forward => {}
+            Verdict::Rewrite(line) => rewritten = Some(line),
+            Verdict::Refuse(words) => command.refusal = Some(format!("{tag} {words}\r\n").into_bytes()),
+            Verdict::Answer(lines) => command.refusal = Some(lines),
+        }
+        if command.refusal.is_some() {
+            return self.refused_line(command, end, host);
+        }
+        if !command.forwarded {
+            command.forwarded = true;
+            self.commands.push(&command.tag);
+        }
+        forward_line(rewritten.as_deref().unwrap_or(self.client.line.text()), host);
+        match end {
+            LineEnd::Literal(literal) => {
+                self.client.mode = match literal.synchronizing {
+                    true => Mode::AwaitContinuation(literal, octets),
+                    false => Mode::Literal { left: literal.len, octets },
+                };
+                self.client.command = Some(command);
+            }
+            _ => self.command_complete(command, host),
+        }
+        true
+    }
+
+    /// A command that is answered here: its literals are swallowed.
+    fn refused_line(&mut self, mut command: Command, end: LineEnd, host: &mut dyn Host) -> bool {
+        let refusal = command.refusal.clone().unwrap_or_default();
+        let forwarded = command.forwarded;
+        match end {
+            LineEnd::Literal(literal) if !literal.synchronizing => {
+                self.client.mode = Mode::Literal { left: literal.len, octets: Octets::Swallow };
+                command.parts.iter_mut().for_each(Part::wipe);
+                command.parts.clear();
+                command.size = 0;
+                self.client.command = Some(command);
+                return true;
+            }
+            LineEnd::Absurd { synchronizing: false } => {
+                self.reply(&refusal, host);
+                self.end(End::Fault("the client sent a literal larger than any number".to_string()), host);
+            }
+            _ => self.reply(&refusal, host),
+        }
+        command.discard(host);
+        if forwarded {
+            // Its beginning went up: the server waits for the rest.
+            self.end(End::Fault("a command had to be refused in its middle".to_string()), host);
+        } else if self.client.mode == Mode::Handshake {
+            host.start_tls(Side::Client);
+        }
+        true
+    }
+
+    /// Decides about a line, from what is known so far of its command.
+    fn judge(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
+        let name = command.name.clone();
+        if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS") {
+            return Verdict::Refuse("NO [PRIVACYREQUIRED] STARTTLS first".to_string());
+        }
+        if let LineEnd::Literal(_) = end {
+            *octets = match name.as_slice() {
+                b"LOGIN" | b"SELECT" | b"EXAMINE" | b"APPEND" | b"REPLACE" | b"UID REPLACE" => Octets::Argument,
+                _ => Octets::Pass,
+            };
+        }
+        let verdict = match name.as_slice() {
+            b"STARTTLS" => self.starttls(command, end),
+            b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE" | b"X-UNAUTHENTICATE"
+            | b"PROXYAUTH" | b"XPROXYREUSE" => Verdict::Refuse("BAD not available through MailStore".to_string()),
+            b"AUTHENTICATE" => self.judge_authenticate(command, host),
+            b"ENABLE" => judge_enable(command),
+            b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
+            _ => Verdict::Forward,
+        };
+        match (end, &verdict) {
+            (LineEnd::Literal(literal), Verdict::Forward)
+                if *octets == Octets::Argument && literal.len > (COMMAND_LEN_MAX - command.size) as u64 =>
+            {
+                Verdict::Refuse("BAD the literal is too long".to_string())
+            }
+            _ => verdict,
+        }
+    }
+
+    fn starttls(&mut self, command: &Command, end: LineEnd) -> Verdict {
+        if self.settings.listen_tls != TlsMode::StartTls || self.client_secure {
+            return Verdict::Refuse("BAD STARTTLS is not offered".to_string());
+        }
+        if end != LineEnd::Plain || !command.args().remaining_text().is_empty() {
+            return Verdict::Refuse("BAD STARTTLS takes no arguments".to_string());
+        }
+        if !self.commands.list.is_empty() || self.server.is_midway() {
+            return Verdict::Hold;
+        }
+        self.client.mode = Mode::Handshake;
+        Verdict::Answer([&command.tag[..], b" OK begin TLS now\r\n"].concat())
+    }
+
+    fn judge_authenticate(&mut self, command: &mut Command, host: &mut dyn Host) -> Verdict {
+        let mut args = command.args();
+        let name = args.string().unwrap_or_default();
+        let Some(mechanism) = Mechanism::parse(&name) else {
+            host.note(&format!("refused authentication mechanism {}", escape(&name)));
+            return Verdict::Refuse("NO this authentication mechanism is not available through MailStore".to_string());
+        };
+        let mut exchange = Exchange::new(mechanism);
+        let initial = args.string().map_or(Ok(()), |mut base64| {
+            let judged = exchange.initial_response(&base64);
+            base64.fill(0);
+            std::hint::black_box(&base64);
+            judged
+        });
+        match initial {
+            Err(rejected) => {
+                host.note(&format!("authentication refused: {}", rejected.0));
+                Verdict::Refuse(format!("NO [AUTHENTICATIONFAILED] {}", rejected.0))
+            }
+            Ok(()) => {
+                command.exchange = Some(exchange);
+                Verdict::Forward
+            }
+        }
+    }
+
+    /// A line of an APPEND or REPLACE: names the mailbox, or announces a message.
+    fn judge_append(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
+        let mut args = command.args();
+        if command.name.ends_with(b"REPLACE") {
+            args.string();
+        }
+        let Some(mailbox) = args.string() else { return Verdict::Forward };
+        // Behind a message only the last line tells of the next one.
+        let mut next = match command.parts.last() {
+            Some(last) if command.mailbox.is_some() => Args::new(std::slice::from_ref(last)),
+            _ => args,
+        };
+        let rest = next.clone().remaining_text().to_ascii_uppercase();
+        if rest.windows(9).any(|window| window == b"CATENATE ") || rest.ends_with(b"CATENATE") {
+            return Verdict::Refuse("BAD CATENATE is not available through MailStore".to_string());
+        }
+        let LineEnd::Literal(literal) = end else { return Verdict::Forward };
+        if self.commands.login_is_open() {
+            return Verdict::Hold;
+        }
+        next.list();
+        let date = next.string().and_then(|text| internal_date(&text));
+        let place = self.login.as_ref().map(|owner| (owner.clone(), self.settings.folders.place(owner, &mailbox)));
+        command.mailbox = Some(mailbox);
+        let (owner, folder, outgoing): (_, Folder, _) = match place {
+            // The server will refuse it; if it does not, nobody owns it.
+            None | Some((_, Place::Skipped)) => {
+                *octets = Octets::Message(None);
+                return Verdict::Forward;
+            }
+            Some((owner, Place::Sent(folder))) => (owner, folder, true),
+            Some((owner, Place::Folder(folder))) => (owner, folder, false),
+        };
+        match host.begin(&[Destination { owner, folder, outgoing }], Some(literal.len)) {
+            Ok(draft) => {
+                if let Some(seconds) = date {
+                    host.date(draft, seconds);
+                }
+                command.open = Some(draft);
+                *octets = Octets::Message(Some(draft));
+                Verdict::Forward
+            }
+            Err(Refused) => Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string()),
+        }
+    }
+
+    fn literal_octets(&mut self, bytes: &[u8], last: bool, octets: Octets, host: &mut dyn Host) {
+        if last {
+            self.client.mode = Mode::Line;
+        }
+        match octets {
+            Octets::Swallow => return,
+            Octets::Pass => {}
+            Octets::Argument => self.argument_octets(bytes),
+            Octets::Message(None) => {}
+            Octets::Message(Some(draft)) => {
+                // The server's answer may have come early: then the draft is gone.
+                let open = self.client.command.as_ref().is_some_and(|command| command.open == Some(draft));
+                if open {
+                    return self.message_octets(draft, bytes, last, host);
+                }
+            }
+        }
+        host.send(Side::Server, bytes);
+    }
+
+    /// Octets of a message going up: the last one passes only when the message is prepared.
+    fn message_octets(&mut self, draft: DraftId, bytes: &[u8], last: bool, host: &mut dyn Host) {
+        let (before, held) = bytes.split_at(bytes.len() - usize::from(last && !bytes.is_empty()));
+        if host.append(draft, bytes).is_err() {
+            return self.message_refused(host);
+        }
+        host.send(Side::Server, before);
+        if last {
+            if host.prepare(draft).is_err() {
+                return self.message_refused(host);
+            }
+            if let Some(command) = self.client.command.as_mut() {
+                command.open = None;
+                command.prepared.push(draft);
+            }
+            host.send(Side::Server, held);
+        }
+    }
+
+    /// The host has dropped the message that is going up; the server waits for its rest and cannot be told otherwise.
+    fn message_refused(&mut self, host: &mut dyn Host) {
+        if let Some(mut command) = self.client.command.take() {
+            command.open = None;
+            let answer = [&command.tag[..], b" NO [UNAVAILABLE] the message cannot be archived, try again later\r\n"];
+            self.reply(&answer.concat(), host);
+            command.discard(host);
+        }
+        self.end(End::Fault("a message going up could not be kept".to_string()), host);
+    }
+
+    fn argument_octets(&mut self, bytes: &[u8]) {
+        let Some(command) = self.client.command.as_mut() else { return };
+        match command.parts.last_mut() {
+            Some(Part::Literal(octets)) => octets.extend_from_slice(bytes),
+            _ => command.parts.push(Part::Literal(bytes.to_vec())),
+        }
+        command.size += bytes.len();
+    }
+
+    /// All of a command has gone up: remember what its answer will mean.
+    fn command_complete(&mut self, mut command: Command, host: &mut dyn Host) {
+        let mut args = command.args();
+        let mut mode = Mode::Line;
+        let kind = match command.name.as_slice() {
+            b"LOGIN" => Kind::Login { user: args.string() },
+            b"AUTHENTICATE" => {
+                mode = Mode::AwaitChallenge;
+                command.exchange.take().map_or(Kind::Other, Kind::Authenticate)
+            }
+            b"SELECT" | b"EXAMINE" => args.string().map_or(Kind::Other, Kind::Select),
+            b"CLOSE" | b"UNSELECT" => Kind::Unselect,
+            b"FETCH" | b"UID FETCH" => {
+                let chunk = command.parts.iter().find_map(|part| match part {
+                    Part::Text(text) => command::whole_message_chunk(text),
+                    Part::Literal(_) => None,
+                });
+                Kind::Fetch { chunk, withheld: false }
+            }
+            b"IDLE" => {
+                mode = Mode::Idle;
+                Kind::Idle
+            }
+            b"LOGOUT" => Kind::Logout,
+            _ if command.is_append() => Kind::Append(std::mem::take(&mut command.prepared)),
+            _ => Kind::Other,
+        };
+        match self.commands.find(&command.tag) {
+            Some(pending) => {
+                pending.kind = kind;
+                self.client.mode = mode;
+            }
+            // Answered before its end: what was prepared for it is discarded already.
+            None => self.client.mode = Mode::Line,
+        }
+        command.discard(host);
+    }
+}
+
+/// Without the extensions that are hidden; answered here where none is left.
+fn judge_enable(command: &Command) -> Verdict {
+    let mut args = command.args();
+    let mut names = Vec::new();
+    while let Some(name) = args.string() {
+        names.push(name);
+    }
+    let allowed: Vec<&[u8]> = names.iter().map(Vec::as_slice).filter(|name| !capability::is_hidden(name)).collect();
+    if allowed.len() == names.len() {
+        return Verdict::Forward;
+    }
+    if allowed.is_empty() {
+        return Verdict::Answer([b"* ENABLED\r\n", &command.tag[..], b" OK nothing to enable\r\n"].concat());
+    }
+    Verdict::Rewrite([&command.tag[..], b" ENABLE ", &allowed.join(&b' ')].concat())
+}
+
+fn forward_line(text: &[u8], host: &mut dyn Host) {
+    host.send(Side::Server, text);
+    host.send(Side::Server, b"\r\n");
+}
+
+/// `date-time` of RFC 9051, section 9: Unix time, seconds.
+pub(super) fn internal_date(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    chrono::DateTime::parse_from_str(text, "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.timestamp())
+}

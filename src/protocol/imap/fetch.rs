@@ -1,0 +1,452 @@
+//! A FETCH response, read while it streams (RFC 9051, section 7.5.2; section 9, `msg-att`).
+//!
+//! Never regular expressions, never recursion, never a message in memory: an automaton over bytes that knows at every moment
+//! whether it reads an item's name, a value, or the octets of a literal, so that message text which looks like protocol is only
+//! octets. Says what it found and how many bytes that took; what becomes of them is the caller's business.
+
+use super::command::parse_len;
+
+/// The items that matter to the archive. Section names are the response's; `.PEEK` is harmless in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// `BODY[]`, `RFC822`.
+    Whole,
+    /// `BODY[HEADER]`, `RFC822.HEADER`, `BODY[0]` (RFC 1730).
+    Header,
+    /// `BODY[TEXT]`, `RFC822.TEXT`.
+    Text,
+    /// A piece of a message's content: a chunk (`BODY[]<0>`), a part (`BODY[1]`), `BINARY[…]`.
+    Piece,
+    Uid,
+    InternalDate,
+    Other,
+}
+
+/// What was found. Slices are of the bytes given.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// Nothing to tell; go on with the rest.
+    Nothing,
+    /// A string value begins; of so many octets where it is a literal.
+    Begin(Item, Option<u64>),
+    /// Content of the string that began, unescaped.
+    Content(&'a [u8]),
+    /// The string is complete.
+    End(Item),
+    /// The value is NIL: there is no such thing.
+    Nil(Item),
+    /// The message's UID.
+    Uid(u32),
+    /// The line's end: the response is complete.
+    Complete,
+    /// This cannot be a FETCH response; the place in the stream is lost.
+    Lost(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before the opening parenthesis.
+    Open,
+    /// Between items, or in an item's name.
+    Name,
+    /// In the brackets of a name; `quoted`, `escaped` within a quoted string in them.
+    Section { quoted: bool, escaped: bool },
+    /// In a literal within the brackets of a name.
+    SectionLiteral(u64),
+    /// Behind a name's blank.
+    Value,
+    /// An atom or number as a value.
+    Atom,
+    /// A quoted value; `depth` parentheses around it.
+    Quoted { depth: u32, escaped: bool },
+    /// Behind a `{`: length, CRLF.
+    Marker { depth: u32 },
+    /// In a literal.
+    Literal { depth: u32, left: u64 },
+    /// In a parenthesised value.
+    Nested { depth: u32 },
+    /// Behind the closing parenthesis.
+    Tail,
+}
+
+/// Reads one response, from behind `* n FETCH `.
+pub(super) struct FetchParser {
+    state: State,
+    /// The name, the atom or the literal's marker being read; what is longer than `WORD_LEN_MAX` is cut.
+    word: Vec<u8>,
+    item: Item,
+}
+
+/// Longest name, atom or marker that is of interest.
+const WORD_LEN_MAX: usize = 64;
+const DEPTH_MAX: u32 = 100_000;
+
+impl FetchParser {
+    pub(super) fn new() -> FetchParser {
+        FetchParser { state: State::Open, word: Vec::new(), item: Item::Other }
+    }
+
+    /// Reads up to the next event: how many bytes it took (content may stand at their end only), and what it is.
+    pub(super) fn next<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let (used, event) = self.step(&bytes[at..]);
+            at += used;
+            if event != Event::Nothing {
+                return (at, event);
+            }
+        }
+        (at, Event::Nothing)
+    }
+
+    fn step<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
+        let byte = bytes[0];
+        let event = match self.state {
+            State::Literal { depth, left } => return self.literal(bytes, depth, left),
+            State::SectionLiteral(left) => {
+                let used = left.min(bytes.len() as u64);
+                self.state = match left - used {
+                    0 => State::Section { quoted: false, escaped: false },
+                    left => State::SectionLiteral(left),
+                };
+                return (used as usize, Event::Nothing);
+            }
+            State::Quoted { depth, escaped } => return self.quoted(bytes, depth, escaped),
+            State::Open => match byte {
+                b' ' => Event::Nothing,
+                b'(' => self.go(State::Name),
+                _ => Event::Lost("a FETCH response has no list"),
+            },
+            State::Name => self.name(byte),
+            State::Section { quoted, escaped } => self.section(byte, quoted, escaped),
+            State::Value => self.value(byte),
+            State::Atom => return self.atom(byte),
+            State::Marker { depth } => self.marker(byte, depth),
+            State::Nested { depth } => self.nested(byte, depth),
+            State::Tail => match byte {
+                b' ' | b'\r' => Event::Nothing,
+                b'\n' => Event::Complete,
+                _ => Event::Lost("something stands behind a FETCH response"),
+            },
+        };
+        (1, event)
+    }
+
+    fn go(&mut self, state: State) -> Event<'static> {
+        self.state = state;
+        Event::Nothing
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.word.len() < WORD_LEN_MAX {
+            self.word.push(byte);
+        }
+    }
+
+    fn name(&mut self, byte: u8) -> Event<'static> {
+        match byte {
+            b' ' if self.word.is_empty() => Event::Nothing,
+            b' ' => {
+                self.item = classify(&self.word);
+                self.word.clear();
+                self.go(State::Value)
+            }
+            b')' if self.word.is_empty() => self.go(State::Tail),
+            b'[' => {
+                self.push(byte);
+                self.go(State::Section { quoted: false, escaped: false })
+            }
+            b'\r' | b'\n' | b'(' | b')' | b'"' | b'{' => {
+                Event::Lost("a FETCH response has an item without a name or value")
+            }
+            _ => {
+                self.push(byte);
+                Event::Nothing
+            }
+        }
+    }
+
+    fn section(&mut self, byte: u8, quoted: bool, escaped: bool) -> Event<'static> {
+        if byte == b'\n' {
+            // `{n}` CRLF: a header name as a literal.
+            let marker = self.word.iter().rposition(|&b| b == b'{').map(|at| self.word.split_off(at));
+            let len = marker.as_deref().and_then(|marker| marker.strip_prefix(b"{")?.strip_suffix(b"}"));
+            return match len.and_then(parse_len) {
+                Some(0) => Event::Nothing,
+                Some(len) => self.go(State::SectionLiteral(len)),
+                None => Event::Lost("a FETCH response's item name has no end"),
+            };
+        }
+        if byte == b'{' && !quoted {
+            // A name cut short must not cut the marker.
+            self.word.truncate(WORD_LEN_MAX - 24);
+        }
+        if byte != b'\r' {
+            self.push(byte);
+        }
+        match byte {
+            _ if quoted && escaped => self.go(State::Section { quoted, escaped: false }),
+            b'\\' if quoted => self.go(State::Section { quoted, escaped: true }),
+            b'"' => self.go(State::Section { quoted: !quoted, escaped: false }),
+            b']' if !quoted => {
+                // Told from `BODY[]` cut short: the closing bracket is always there.
+                if self.word.len() == WORD_LEN_MAX {
+                    self.word.truncate(WORD_LEN_MAX - 1);
+                    self.word.push(b']');
+                }
+                self.go(State::Name)
+            }
+            _ => Event::Nothing,
+        }
+    }
+
+    fn value(&mut self, byte: u8) -> Event<'static> {
+        match byte {
+            b' ' => Event::Nothing,
+            b'(' => self.go(State::Nested { depth: 1 }),
+            b'"' => {
+                self.state = State::Quoted { depth: 0, escaped: false };
+                Event::Begin(self.item, None)
+            }
+            b'{' | b'~' => {
+                self.push(byte);
+                self.go(State::Marker { depth: 0 })
+            }
+            b')' | b'\r' | b'\n' => Event::Lost("a FETCH response has an item without a value"),
+            _ => {
+                self.push(byte);
+                self.go(State::Atom)
+            }
+        }
+    }
+
+    /// Does not take the byte that ends the atom.
+    fn atom(&mut self, byte: u8) -> (usize, Event<'static>) {
+        if !matches!(byte, b' ' | b')' | b'\r' | b'\n') {
+            self.push(byte);
+            return (1, Event::Nothing);
+        }
+        self.state = State::Name;
+        let word = std::mem::take(&mut self.word);
+        let uid = || std::str::from_utf8(&word).ok()?.parse::<u32>().ok();
+        let event = match self.item {
+            Item::Uid => uid().map_or(Event::Nothing, Event::Uid),
+            item if word.eq_ignore_ascii_case(b"NIL") => Event::Nil(item),
+            _ => Event::Nothing,
+        };
+        (0, event)
+    }
+
+    fn marker(&mut self, byte: u8, depth: u32) -> Event<'static> {
+        match byte {
+            b'\n' => {
+                let word = std::mem::take(&mut self.word);
+                let digits = word.strip_prefix(b"~").unwrap_or(&word);
+                let digits = digits.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+                let Some(len) = digits.and_then(parse_len) else {
+                    return Event::Lost("a FETCH response has a literal of impossible length");
+                };
+                self.state = State::Literal { depth, left: len };
+                match depth {
+                    0 => Event::Begin(self.item, Some(len)),
+                    _ => Event::Nothing,
+                }
+            }
+            b'\r' => Event::Nothing,
+            _ if self.word.len() == WORD_LEN_MAX => Event::Lost("a FETCH response has a literal of impossible length"),
+            _ => {
+                self.push(byte);
+                Event::Nothing
+            }
+        }
+    }
+
+    fn literal<'a>(&mut self, bytes: &'a [u8], depth: u32, left: u64) -> (usize, Event<'a>) {
+        if left == 0 {
+            if depth > 0 {
+                self.state = State::Nested { depth };
+                return (0, Event::Nothing);
+            }
+            self.state = State::Name;
+            return (0, Event::End(self.item));
+        }
+        let used = left.min(bytes.len() as u64) as usize;
+        self.state = State::Literal { depth, left: left - used as u64 };
+        let event = if depth > 0 { Event::Nothing } else { Event::Content(&bytes[..used]) };
+        (used, event)
+    }
+
+    fn quoted<'a>(&mut self, bytes: &'a [u8], depth: u32, escaped: bool) -> (usize, Event<'a>) {
+        let (used, state, event) = match bytes[0] {
+            b'\r' | b'\n' => return (1, Event::Lost("a FETCH response has a quoted string without an end")),
+            _ if escaped => (1, State::Quoted { depth, escaped: false }, Event::Content(&bytes[..1])),
+            b'\\' => (1, State::Quoted { depth, escaped: true }, Event::Nothing),
+            b'"' if depth > 0 => (1, State::Nested { depth }, Event::Nothing),
+            b'"' => (1, State::Name, Event::End(self.item)),
+            _ => {
+                let plain = bytes.iter().take_while(|b| !b"\"\\\r\n".contains(b)).count();
+                (plain, State::Quoted { depth, escaped: false }, Event::Content(&bytes[..plain]))
+            }
+        };
+        self.state = state;
+        match event {
+            Event::Content(_) if depth > 0 => (used, Event::Nothing),
+            event => (used, event),
+        }
+    }
+
+    fn nested(&mut self, byte: u8, depth: u32) -> Event<'static> {
+        match byte {
+            b'(' if depth == DEPTH_MAX => Event::Lost("a FETCH response is nested too deeply"),
+            b'(' => self.go(State::Nested { depth: depth + 1 }),
+            b')' if depth == 1 => self.go(State::Name),
+            b')' => self.go(State::Nested { depth: depth - 1 }),
+            b'"' => self.go(State::Quoted { depth, escaped: false }),
+            b'{' => {
+                self.word.clear();
+                self.push(byte);
+                self.go(State::Marker { depth })
+            }
+            b'\r' | b'\n' => Event::Lost("a FETCH response has a list without an end"),
+            _ => Event::Nothing,
+        }
+    }
+}
+
+fn classify(name: &[u8]) -> Item {
+    let upper = name.to_ascii_uppercase();
+    let peekless = match upper.strip_prefix(b"BODY.PEEK[") {
+        Some(rest) => [b"BODY[", rest].concat(),
+        None => upper.strip_suffix(b".PEEK").map_or_else(|| upper.clone(), <[u8]>::to_vec),
+    };
+    match peekless.as_slice() {
+        b"BODY[]" | b"RFC822" => Item::Whole,
+        b"BODY[HEADER]" | b"RFC822.HEADER" | b"BODY[0]" => Item::Header,
+        b"BODY[TEXT]" | b"RFC822.TEXT" => Item::Text,
+        b"UID" => Item::Uid,
+        b"INTERNALDATE" => Item::InternalDate,
+        name if is_piece(name) => Item::Piece,
+        _ => Item::Other,
+    }
+}
+
+/// Content of the message itself, as against header fields and MIME headers.
+fn is_piece(name: &[u8]) -> bool {
+    let Some(section) = name.strip_prefix(b"BODY[").or_else(|| name.strip_prefix(b"BINARY[")) else { return false };
+    let section = &section[..section.iter().position(|&b| b == b']').unwrap_or(section.len())];
+    !(section.windows(6).any(|w| w == b"HEADER") || section.ends_with(b".MIME") || section == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All events of a response as text, fed in pieces of `size` bytes.
+    fn events(response: &[u8], size: usize) -> String {
+        let mut parser = FetchParser::new();
+        let mut log = String::new();
+        let mut content = Vec::new();
+        for piece in response.chunks(size) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let (used, event) = parser.next(rest);
+                match event {
+                    Event::Nothing => {}
+                    Event::Content(bytes) => content.extend_from_slice(bytes),
+                    Event::End(item) => {
+                        log += &format!("{:?}={:?};", item, String::from_utf8_lossy(&content));
+                        content.clear();
+                    }
+                    Event::Begin(_, len) => log += &format!("{len:?} "),
+                    event => log += &format!("{event:?};"),
+                }
+                rest = &rest[used..];
+                if log.contains("Lost") {
+                    return log;
+                }
+            }
+        }
+        log
+    }
+
+    fn check(response: &[u8], expected: &str) {
+        for size in 1..=response.len() {
+            assert_eq!(events(response, size), expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn whole_messages_in_every_form() {
+        check(b"(BODY[] {5}\r\nab\r\nc)\r\n", "Some(5) Whole=\"ab\\r\\nc\";Complete;");
+        check(b"(RFC822 \"a\\\"b\" UID 7)\r\n", "None Whole=\"a\\\"b\";Uid(7);Complete;");
+        check(b"(UID 7 BODY[] NIL)\r\n", "Uid(7);Nil(Whole);Complete;");
+        check(b"(BODY[] {0}\r\n UID 8)\r\n", "Some(0) Whole=\"\";Uid(8);Complete;");
+        check(b"(BODY[] ~{3}\r\na\0b FLAGS (\\Seen))\r\n", "Some(3) Whole=\"a\\0b\";Complete;");
+        check(b"(BODY[] \"\")\r\n", "None Whole=\"\";Complete;");
+    }
+
+    #[test]
+    fn text_that_looks_like_protocol_is_only_octets() {
+        check(
+            b"(BODY[] {26}\r\n)\r\n* 1 FETCH (BODY[] {5}\r\n UID 9)\r\n",
+            "Some(26) Whole=\")\\r\\n* 1 FETCH (BODY[] {5}\\r\\n\";Uid(9);Complete;",
+        );
+        check(b"(ENVELOPE (\"x)\" {3}\r\n)\r\n NIL) UID 2)\r\n", "Uid(2);Complete;");
+    }
+
+    #[test]
+    fn names_with_brackets_quotes_and_literals() {
+        check(b"(BODY[HEADER.FIELDS (X \"Y)] \\\"\" Z)] {2}\r\nab UID 3)\r\n", "Some(2) Other=\"ab\";Uid(3);Complete;");
+        check(b"(BODY[HEADER.FIELDS ({3}\r\n])\" B)] \"q\" UID 3)\r\n", "None Other=\"q\";Uid(3);Complete;");
+        let long = format!("(BODY[HEADER.FIELDS ({})] \"q\" BODY[] \"m\")\r\n", "Some-Field ".repeat(20));
+        check(long.as_bytes(), "None Other=\"q\";None Whole=\"m\";Complete;");
+    }
+
+    #[test]
+    fn pieces_headers_and_texts_are_told_apart() {
+        for (name, item) in [
+            ("BODY[]<0>", Item::Piece),
+            ("BODY[1]", Item::Piece),
+            ("BODY[1.2]<5>", Item::Piece),
+            ("BODY[TEXT]<0>", Item::Piece),
+            ("BINARY[1]", Item::Piece),
+            ("BODY[1.MIME]", Item::Other),
+            ("BODY[1.HEADER]", Item::Other),
+            ("BODY[HEADER]<0>", Item::Other),
+            ("BODY[HEADER.FIELDS.NOT (X)]", Item::Other),
+            ("BODY[header]", Item::Header),
+            ("body.peek[]", Item::Whole),
+            ("RFC822.PEEK", Item::Whole),
+            ("RFC822.SIZE", Item::Other),
+            ("RFC822.TEXT", Item::Text),
+            ("BODYSTRUCTURE", Item::Other),
+            ("INTERNALDATE", Item::InternalDate),
+        ] {
+            assert_eq!(classify(name.as_bytes()), item, "{name}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_no_stack() {
+        let deep = [b"(BODYSTRUCTURE ".to_vec(), vec![b'('; 5000], vec![b')'; 5000], b" UID 4)\r\n".to_vec()].concat();
+        assert_eq!(events(&deep, 100), "Uid(4);Complete;");
+    }
+
+    #[test]
+    fn what_cannot_be_is_lost() {
+        for response in [
+            "x",
+            "(UID)\r\n",
+            "(BODY[] {9223372036854775808}\r\n",
+            "(BODY[] {-1}\r\n",
+            "(BODY[] \"a\r\n",
+            "(UID 1\r\n",
+            "(UID 1) x\r\n",
+            "(FLAGS (\\Seen\r\n",
+            "(BODY[HEADER\r\n",
+            "(BODY[] {1+}\r\n",
+        ] {
+            assert!(events(response.as_bytes(), 3).contains("Lost"), "{response}");
+        }
+    }
+}

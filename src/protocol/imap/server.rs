@@ -1,0 +1,528 @@
+//! The server's stream: responses with their literals (RFC 9051, sections 2.2.2, 4.3, 7).
+//!
+//! A line is looked at when it is complete, or when it is longer than what has to be looked at; a literal's octets pass as they
+//! come. Only data responses have literals: what stands behind OK, NO, BAD, BYE, PREAUTH and `+` is text, whatever it looks like.
+
+use super::capability;
+use super::command::{self, Args, LineEnd, Part};
+use super::fetch::{Event, FetchParser, Item};
+use super::{Imap, Kind, Pending, Phase};
+use crate::archive::{Destination, Owner};
+use crate::config::TlsMode;
+use crate::logging::{escape, quote};
+use crate::protocol::line::trim_ending;
+use crate::protocol::{End, Farewell, Host, Side};
+
+/// Longest line that is looked at as a whole, in octets. Data lines may be longer (`SEARCH` over a big mailbox) and pass unread.
+const LINE_LEN_MAX: usize = 64 * 1024;
+/// So much of a FETCH response is held until it is certain that its message can be kept.
+const HELD_MAX: usize = 16 * 1024;
+/// So much of a line's end tells whether a literal follows.
+const TAIL_LEN: usize = 32;
+const STARTTLS_TAG: &[u8] = b"MAILSTORE1";
+
+pub(super) struct ServerSide {
+    state: State,
+    /// The line being read, as received.
+    line: Vec<u8>,
+    /// LIST-like response with literals: its pieces so far.
+    listing: Option<Vec<Part>>,
+    /// Part of a response that is not complete has been forwarded.
+    midway: bool,
+    /// Lines of ours for the client, until the response is complete.
+    postponed: Vec<u8>,
+}
+
+enum State {
+    /// Collecting a line in `line`.
+    Line,
+    /// The rest of a data line too long to collect.
+    Rest {
+        tail: Vec<u8>,
+    },
+    /// Octets of a literal in a data response.
+    Literal {
+        left: u64,
+    },
+    Fetch(Box<Fetch>),
+}
+
+/// A FETCH response in progress.
+struct Fetch {
+    parser: FetchParser,
+    delivery: Delivery,
+    /// What calls itself whole but has at most so many octets is a piece: the client asked for pieces of that size.
+    chunk: Option<u64>,
+}
+
+enum Delivery {
+    /// Nothing has been forwarded yet.
+    Held(Vec<u8>),
+    Passing,
+    /// Its message cannot be kept: it does not pass.
+    Withheld,
+}
+
+impl ServerSide {
+    pub(super) fn new() -> ServerSide {
+        ServerSide { state: State::Line, line: Vec::new(), listing: None, midway: false, postponed: Vec::new() }
+    }
+
+    /// Whether the client has got a part of a response only.
+    pub(super) fn is_midway(&self) -> bool {
+        self.midway
+    }
+
+    pub(super) fn postpone(&mut self, line: &[u8]) {
+        self.postponed.extend_from_slice(line);
+    }
+}
+
+impl Imap {
+    pub(super) fn server_input(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            if matches!(self.phase, Phase::Ended | Phase::UpstreamHandshake { .. }) {
+                break;
+            }
+            let rest = &bytes[at..];
+            at += match std::mem::replace(&mut self.server.state, State::Line) {
+                State::Line => self.collect(rest, host),
+                State::Rest { tail } => self.rest_of_line(tail, rest, host),
+                State::Literal { left } => self.literal(left, rest, host),
+                State::Fetch(fetch) => self.fetch(fetch, rest, host),
+            };
+        }
+        at
+    }
+
+    fn collect(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let room = LINE_LEN_MAX - self.server.line.len();
+        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let taken = end.unwrap_or(bytes.len()).min(room);
+        self.server.line.extend_from_slice(&bytes[..taken]);
+        let whole = end == Some(taken);
+        if whole || taken == room {
+            let line = std::mem::take(&mut self.server.line);
+            self.line(&line, whole, host);
+        }
+        taken
+    }
+
+    /// A line, or the first `LINE_LEN_MAX` octets of one.
+    fn line(&mut self, line: &[u8], whole: bool, host: &mut dyn Host) {
+        if self.server.midway {
+            // Behind a literal: a data response goes on.
+            return self.data(line, whole, host);
+        }
+        let mut words = line.splitn(4, |&b| b == b' ');
+        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let second = trim_ending(second).to_ascii_uppercase();
+        let third = trim_ending(words.next().unwrap_or_default()).to_ascii_uppercase();
+        let is_number = !second.is_empty() && second.iter().all(u8::is_ascii_digit);
+        if !matches!(self.phase, Phase::Running | Phase::Leaving(_)) {
+            return match whole {
+                true => self.before_running(line, first, &second, host),
+                false => self.lost("its greeting has no end", host),
+            };
+        }
+        if first == b"*" && is_number && third == b"FETCH" {
+            let number = std::str::from_utf8(&second).ok().and_then(|digits| digits.parse().ok());
+            let Some(number) = number else { return self.lost("a message sequence number is too large", host) };
+            return self.fetch_begins(number, line, host);
+        }
+        if !whole && (first != b"*" || is_status(&second) || matches!(second.as_slice(), b"CAPABILITY" | b"ENABLED")) {
+            return self.lost("a line of it has no end", host);
+        }
+        match first {
+            b"*" => self.untagged(line, &second, &third, whole, host),
+            _ if first == b"+" || line.starts_with(b"+") => self.continuation(line, host),
+            tag => self.tagged(tag, &second, line, host),
+        }
+    }
+
+    /// The server's stream makes no sense any more.
+    fn lost(&mut self, what: &str, host: &mut dyn Host) {
+        self.capture.abandon(host);
+        self.fail(Farewell::Lost, format!("the server broke the protocol: {what}"), host);
+    }
+
+    fn before_running(&mut self, line: &[u8], first: &[u8], second: &[u8], host: &mut dyn Host) {
+        match (std::mem::replace(&mut self.phase, Phase::Running), first) {
+            (Phase::Greeting, b"*") if second == b"OK" => {
+                if self.settings.upstream_tls == TlsMode::StartTls {
+                    self.phase = Phase::UpstreamStartTls { greeting: line.to_vec() };
+                    host.send(Side::Server, &[STARTTLS_TAG, b" STARTTLS\r\n"].concat());
+                } else {
+                    host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
+                }
+            }
+            (Phase::Greeting, b"*") if second == b"PREAUTH" => {
+                let fault = "the server greets with PREAUTH: nobody can tell whose messages these are, and TLS cannot be started";
+                self.fail(Farewell::Lost, fault.to_string(), host);
+            }
+            (Phase::Greeting, b"*") if second == b"BYE" => {
+                host.send(Side::Client, line);
+                self.end(End::Fault(format!("the server refused the connection: {}", quote(line))), host);
+            }
+            // What it says before TLS counts for nothing.
+            (phase @ Phase::UpstreamStartTls { .. }, b"*") if second != b"BYE" => self.phase = phase,
+            (Phase::UpstreamStartTls { greeting }, tag) if tag == STARTTLS_TAG && second == b"OK" => {
+                self.phase = Phase::UpstreamHandshake { greeting };
+                host.start_tls(Side::Server);
+            }
+            (Phase::UpstreamStartTls { .. }, _) => {
+                let fault = format!("upstream_tls = starttls, but the server answers STARTTLS with: {}", quote(line));
+                self.fail(Farewell::Lost, fault, host);
+            }
+            _ => {
+                let fault = format!("this is no IMAP server: it greets with {}", quote(line));
+                self.fail(Farewell::Lost, fault, host);
+            }
+        }
+    }
+
+    fn untagged(&mut self, line: &[u8], word: &[u8], third: &[u8], whole: bool, host: &mut dyn Host) {
+        match word {
+            b"BYE" => {
+                if !self.settled(host) {
+                    return;
+                }
+                host.send(Side::Client, line);
+                if !matches!(self.phase, Phase::Leaving(_)) {
+                    let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout));
+                    self.phase = Phase::Leaving(match logout {
+                        true => End::Orderly("logout"),
+                        false => End::Fault(format!("the server said: {}", quote(line))),
+                    });
+                    if logout {
+                        // LOGOUT is still to be answered.
+                        self.phase = Phase::Running;
+                    }
+                }
+            }
+            _ if is_status(word) => {
+                let line = capability::filter_status(line, self.capability_context(), true);
+                if capability::status_code(&line).as_deref() == Some(b"CLOSED") {
+                    self.select(None, host);
+                }
+                host.send(Side::Client, &line);
+            }
+            b"CAPABILITY" | b"ENABLED" => {
+                let names = trim_ending(&line[2 + word.len()..]);
+                let ending = &line[2 + word.len() + names.len()..];
+                let kept = match word {
+                    b"CAPABILITY" => capability::filter(names, self.capability_context()),
+                    _ => names.split(|&b| b == b' ').filter(|n| !n.is_empty() && !capability::is_hidden(n)).collect::<Vec<_>>().join(&b' '),
+                };
+                let blank: &[u8] = if kept.is_empty() { b"" } else { b" " };
+                host.send(Side::Client, &[&line[..2 + word.len()], blank, &kept, ending].concat());
+            }
+            _ => {
+                match (std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok()), third) {
+                    (Some(number), b"EXPUNGE") => self.capture.expunged(number, host),
+                    _ if word == b"VANISHED" && third != b"(EARLIER)" => self.capture.forget(host),
+                    _ => {}
+                }
+                if matches!(word, b"LIST" | b"LSUB" | b"XLIST" | b"NAMESPACE") {
+                    self.server.listing = Some(Vec::new());
+                }
+                self.data(line, whole, host);
+            }
+        }
+    }
+
+    /// A line, or the beginning of one, of a response that passes as it is.
+    fn data(&mut self, line: &[u8], whole: bool, host: &mut dyn Host) {
+        host.send(Side::Client, line);
+        self.server.midway = true;
+        if !whole {
+            self.server.listing = None;
+            self.server.state = State::Rest { tail: tail_of(&[], line) };
+            return;
+        }
+        let text = trim_ending(line);
+        let end = command::line_end(text);
+        if let Some(pieces) = self.server.listing.as_mut() {
+            pieces.push(Part::text_of(text, end));
+        }
+        self.line_ended(end, host);
+    }
+
+    fn rest_of_line(&mut self, tail: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let taken = end.unwrap_or(bytes.len());
+        host.send(Side::Client, &bytes[..taken]);
+        let tail = tail_of(&tail, &bytes[..taken]);
+        match end {
+            // Where a quoted string began is forgotten, but none of its bytes can stand before a `{` of a literal's.
+            Some(_) => self.line_ended(command::line_end(trim_ending(&tail)), host),
+            None => self.server.state = State::Rest { tail },
+        }
+        taken
+    }
+
+    fn line_ended(&mut self, end: LineEnd, host: &mut dyn Host) {
+        match end {
+            LineEnd::Literal(literal) if literal.synchronizing => self.server.state = State::Literal { left: literal.len },
+            LineEnd::Absurd { .. } => self.lost("a literal is larger than any number", host),
+            _ => {
+                self.server.midway = false;
+                if let Some(pieces) = self.server.listing.take() {
+                    self.learn(&pieces);
+                }
+                self.response_over(host);
+            }
+        }
+        if let State::Literal { left: 0 } = self.server.state {
+            self.server.state = State::Line;
+            if let Some(pieces) = self.server.listing.as_mut() {
+                pieces.push(Part::Literal(Vec::new()));
+            }
+        }
+    }
+
+    fn literal(&mut self, left: u64, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let taken = left.min(bytes.len() as u64) as usize;
+        host.send(Side::Client, &bytes[..taken]);
+        if let Some(pieces) = self.server.listing.as_mut() {
+            match pieces.last_mut() {
+                Some(Part::Literal(octets)) => octets.extend_from_slice(&bytes[..taken]),
+                _ => pieces.push(Part::Literal(bytes[..taken].to_vec())),
+            }
+            if pieces.iter().map(Part::len).sum::<usize>() > LINE_LEN_MAX {
+                self.server.listing = None;
+            }
+        }
+        if left > taken as u64 {
+            self.server.state = State::Literal { left: left - taken as u64 };
+        }
+        taken
+    }
+
+    /// The client has got a whole response: what we have to say may follow.
+    fn response_over(&mut self, host: &mut dyn Host) {
+        if !self.server.postponed.is_empty() {
+            host.send(Side::Client, &std::mem::take(&mut self.server.postponed));
+        }
+    }
+
+    fn learn(&mut self, pieces: &[Part]) {
+        let mut args = Args::new(pieces);
+        args.string();
+        let rules = &self.settings.folders;
+        if args.word().as_deref() == Some(b"NAMESPACE") {
+            // (("prefix" "separator") …: that of the personal namespace.
+            let personal = args.list().map(|list| [Part::Text(list.to_vec())]);
+            let separator = personal.as_ref().and_then(|list| {
+                let pair = [Part::Text(Args::new(list).list()?.to_vec())];
+                let mut pair = Args::new(&pair);
+                pair.string()?;
+                one_byte(&pair.string()?)
+            });
+            if let Some(separator) = separator {
+                rules.learn_separator(separator);
+            }
+            return;
+        }
+        let Some(attributes) = args.list() else { return };
+        let (Some(separator), Some(name)) = (args.string(), args.string()) else { return };
+        rules.learn(self.login.as_ref(), attributes, one_byte(&separator), &name);
+    }
+
+    fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(exchange) = self.commands.exchange() {
+            let text = trim_ending(line);
+            let text = text.strip_prefix(b"+").unwrap_or(text);
+            exchange.challenge(text.strip_prefix(b" ").unwrap_or(text));
+        }
+        host.send(Side::Client, line);
+        self.client.continuation();
+    }
+
+    fn tagged(&mut self, tag: &[u8], status: &[u8], line: &[u8], host: &mut dyn Host) {
+        let Some(pending) = self.commands.take(tag) else {
+            // A refusal of something that was no command to us (`DONE` behind an IDLE that was refused) does no harm.
+            return match status {
+                b"BAD" | b"NO" => host.send(Side::Client, line),
+                _ => self.lost("it answers a command that nobody sent", host),
+            };
+        };
+        if !is_status(status) {
+            return self.lost("a tagged response is none", host);
+        }
+        if !self.settled(host) {
+            return;
+        }
+        let ok = status == b"OK";
+        self.client.answered(tag, host);
+        let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
+        self.consequences(pending, ok, host);
+        let line = match withheld {
+            true => [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat(),
+            false => capability::filter_status(line, self.capability_context(), true),
+        };
+        host.send(Side::Client, &line);
+    }
+
+    fn consequences(&mut self, pending: Pending, ok: bool, host: &mut dyn Host) {
+        match pending.kind {
+            Kind::Other | Kind::Fetch { .. } => {}
+            Kind::Idle => self.client.exchange_over(),
+            Kind::Login { user } => {
+                if let (true, Some(user)) = (ok, user) {
+                    self.logged_in(&user, host);
+                }
+            }
+            Kind::Authenticate(exchange) => {
+                self.client.exchange_over();
+                if let (true, Some(user)) = (ok, exchange.identity()) {
+                    self.logged_in(user, host);
+                }
+            }
+            Kind::Select(mailbox) => self.select(ok.then_some(mailbox), host),
+            Kind::Unselect if ok => self.select(None, host),
+            Kind::Unselect => {}
+            Kind::Append(drafts) => {
+                for draft in drafts {
+                    match ok {
+                        true => host.commit(draft),
+                        false => host.abort(draft),
+                    }
+                }
+            }
+            Kind::Logout => {
+                self.select(None, host);
+                self.login = None;
+                host.logged_out();
+                self.phase = Phase::Leaving(End::Orderly("logout"));
+            }
+        }
+    }
+
+    fn logged_in(&mut self, user: &[u8], host: &mut dyn Host) {
+        let owner = Owner::new(user, &self.settings.default_domain);
+        host.logged_in(&owner);
+        self.login = Some(owner);
+    }
+
+    /// All that was finished is on disk. False: it is not, and the session has been ended.
+    fn settled(&mut self, host: &mut dyn Host) -> bool {
+        let settled = self.capture.settle(host).is_ok();
+        if !settled {
+            self.not_kept(host);
+        }
+        settled
+    }
+
+    fn fetch_begins(&mut self, number: u32, line: &[u8], host: &mut dyn Host) {
+        let destination = self.login.as_ref().and_then(|owner| {
+            let folder = match &self.mailbox {
+                Some(mailbox) => self.settings.folders.place_fetched(owner, mailbox)?,
+                None => crate::archive::Folder::inbox(),
+            };
+            Some(Destination { owner: owner.clone(), folder, outgoing: false })
+        });
+        self.capture.begin(number, destination);
+        let chunk = match self.commands.fetch() {
+            Some(Kind::Fetch { chunk, .. }) => *chunk,
+            _ => None,
+        };
+        // Behind `* n FETCH`.
+        let head = line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(2).map_or(line.len(), |(at, _)| at);
+        let fetch = Fetch { parser: FetchParser::new(), delivery: Delivery::Held(line[..head].to_vec()), chunk };
+        let mut rest = &line[head..];
+        self.server.state = State::Fetch(Box::new(fetch));
+        while !rest.is_empty() {
+            let State::Fetch(fetch) = std::mem::replace(&mut self.server.state, State::Line) else { return };
+            rest = &rest[self.fetch(fetch, rest, host)..];
+        }
+    }
+
+    /// Octets of a FETCH response, up to the next event.
+    fn fetch(&mut self, mut fetch: Box<Fetch>, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let (taken, event) = fetch.parser.next(bytes);
+        if let Event::Lost(what) = event {
+            self.lost(what, host);
+            return taken;
+        }
+        let mut chunked = false;
+        if let Event::Begin(item, len) = event {
+            let small = fetch.chunk.is_some_and(|chunk| len.is_none_or(|len| len <= chunk));
+            chunked = item == Item::Whole && small;
+            if (item == Item::Piece || chunked) && self.capture.keeps() {
+                self.note_pieces(host);
+            }
+        }
+        if self.capture.event(&event, chunked, host).is_err() && !self.withhold(&mut fetch) {
+            self.capture.abandon(host);
+            self.not_kept(host);
+            return taken;
+        }
+        self.deliver(&mut fetch, &bytes[..taken], host);
+        match event {
+            Event::Complete => {
+                if let Delivery::Held(held) = &fetch.delivery {
+                    host.send(Side::Client, held);
+                }
+                self.server.midway = false;
+                self.response_over(host);
+            }
+            _ => self.server.state = State::Fetch(fetch),
+        }
+        taken
+    }
+
+    /// The response's message cannot be kept. True: nothing of it has passed, and nothing will.
+    fn withhold(&mut self, fetch: &mut Fetch) -> bool {
+        let unseen = matches!(fetch.delivery, Delivery::Held(_) | Delivery::Withheld);
+        if unseen {
+            fetch.delivery = Delivery::Withheld;
+            if let Some(Kind::Fetch { withheld, .. }) = self.commands.fetch() {
+                *withheld = true;
+            }
+        }
+        unseen
+    }
+
+    fn deliver(&mut self, fetch: &mut Fetch, bytes: &[u8], host: &mut dyn Host) {
+        match &mut fetch.delivery {
+            Delivery::Withheld => {}
+            Delivery::Passing => host.send(Side::Client, bytes),
+            Delivery::Held(held) => {
+                held.extend_from_slice(bytes);
+                if held.len() > HELD_MAX {
+                    host.send(Side::Client, held);
+                    fetch.delivery = Delivery::Passing;
+                    self.server.midway = true;
+                }
+            }
+        }
+    }
+
+    /// Says once a session that what is fetched in pieces is not kept.
+    fn note_pieces(&mut self, host: &mut dyn Host) {
+        if std::mem::replace(&mut self.pieces_noted, true) {
+            return;
+        }
+        let mailbox = self.mailbox.as_deref().map_or_else(|| "no folder".to_string(), escape);
+        host.not_kept(&format!("the client fetches messages of {mailbox} in chunks or by parts; a message of which it got only these is not kept"));
+    }
+}
+
+fn is_status(word: &[u8]) -> bool {
+    matches!(word, b"OK" | b"NO" | b"BAD" | b"BYE" | b"PREAUTH")
+}
+
+fn one_byte(text: &[u8]) -> Option<u8> {
+    match text {
+        [byte] => Some(*byte),
+        _ => None,
+    }
+}
+
+/// The last octets of two pieces of a line.
+fn tail_of(tail: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let both = [tail, &bytes[bytes.len().saturating_sub(TAIL_LEN)..]].concat();
+    both[both.len().saturating_sub(TAIL_LEN)..].to_vec()
+}

@@ -1,0 +1,304 @@
+//! POP3 (RFC 1939, with 2449 CAPA, 2595 STLS, 5034 AUTH, 6856 UTF8 and LANG): every message retrieved is kept.
+//!
+//! `command` says what a line of the client asks for, this file what becomes of it: it is forwarded, or answered here behind the
+//! replies that are still to come. `reply` reads the server's stream: POP3 has no tags, so which command a reply is for, whether
+//! it has more than one line, and whose message it is follows from the order alone; `asked` holds that order.
+//! `capability` rewrites what the server offers.
+//!
+//! What holds:
+//! - A message's draft begins before its `+OK` is forwarded, and its final `.` is forwarded when the message is on disk. What
+//!   cannot be kept is answered with `-ERR [SYS/TEMP]` where nothing of it has passed, else the session ends without the dot.
+//! - The owner is who the server said `+OK` to. A message without an owner does not pass.
+//! - Where `listen_tls` asks for STLS, no login passes before it.
+//! - A SASL exchange is lock-step: the client is held back while the server has the word.
+//! - A reply that nobody asked for, or one that is neither `+OK` nor `-ERR`, ends the session: the place in the stream is lost.
+//!
+//! Memory: a command line (64 KiB), a status line (8 KiB), a list of mechanisms (64 KiB), and 1,000 commands asked, of which
+//! those that name a user keep the name (1 KiB each).
+
+mod capability;
+mod command;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use self::capability::View;
+use self::command::{Ask, Command};
+use self::reply::Reading;
+use super::line::LineBuffer;
+use super::sasl::Rejected;
+use super::{End, Farewell, Host, Protocol, Side};
+use crate::archive::Owner;
+use crate::config::TlsMode;
+
+/// Octets of a command: SASL messages (tokens, tickets) are the long ones.
+const COMMAND_LEN_MAX: usize = 64 * 1024;
+
+/// Octets of a status line or a line of `CAPA`. RFC 2449 allows 512.
+const STATUS_LEN_MAX: usize = 8 * 1024;
+
+/// Commands without a reply yet; with so many the client has to wait.
+const ASKED_MAX: usize = 1000;
+
+/// What of the configuration concerns the protocol.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen_tls: TlsMode,
+    pub upstream_tls: TlsMode,
+    /// Domain of a login name that has none.
+    pub default_domain: String,
+}
+
+/// A greeting (or any reply) that turns the client away for now: `-ERR [SYS/TEMP] text` (RFC 3206), CRLF included. For use where there
+/// is no session yet, too.
+pub fn refusal(text: &str) -> Vec<u8> {
+    format!("-ERR [SYS/TEMP] {text}\r\n").into_bytes()
+}
+
+/// One POP3 session.
+pub struct Pop3 {
+    settings: Settings,
+    stage: Stage,
+    ended: bool,
+    /// The client knows why the session ends.
+    told: bool,
+    /// `STLS` was asked for and is done.
+    client_tls: bool,
+    /// What the client says: a command, or a line of a SASL exchange.
+    command: LineBuffer,
+    /// A status line of the server's, or a line of a list that is rewritten.
+    status: LineBuffer,
+    reading: Reading,
+    /// What is to be answered, in order.
+    asked: VecDeque<Asked>,
+    /// Within a SASL exchange it is the client's turn.
+    client_turn: bool,
+    /// The name of the last `USER` that the server did not refuse.
+    user: Option<Vec<u8>>,
+    owner: Option<Owner>,
+}
+
+enum Stage {
+    /// The server has not greeted yet.
+    Greeting,
+    /// `STLS` was sent, the greeting is kept for the client.
+    Stls(Vec<u8>),
+    /// Handshake with the server.
+    ServerTls(Vec<u8>),
+    Open,
+    /// Handshake with the client.
+    ClientTls,
+    /// `QUIT` was forwarded: the client has no more to say.
+    Quit,
+}
+
+enum Asked {
+    /// Forwarded; the server's reply is still to come, or its rest.
+    Server(Ask),
+    /// A reply of ours.
+    Ours(&'static str),
+    /// `STLS`, to be answered when all before it is.
+    Stls,
+}
+
+impl Pop3 {
+    pub fn new(settings: Settings) -> Pop3 {
+        Pop3 {
+            settings,
+            stage: Stage::Greeting,
+            ended: false,
+            told: false,
+            client_tls: false,
+            command: LineBuffer::new(COMMAND_LEN_MAX),
+            status: LineBuffer::new(STATUS_LEN_MAX),
+            reading: Reading::Status,
+            asked: VecDeque::new(),
+            client_turn: false,
+            user: None,
+            owner: None,
+        }
+    }
+
+    fn view(&self) -> View {
+        View { before_tls: self.settings.listen_tls == TlsMode::StartTls && !self.client_tls }
+    }
+
+    fn end(&mut self, end: End, host: &mut dyn Host) {
+        self.ended = true;
+        self.command.clear();
+        host.end(end);
+    }
+
+    fn fault(&mut self, why: impl Into<String>, host: &mut dyn Host) {
+        self.end(End::Fault(why.into()), host);
+    }
+
+    /// A line of ours, then the end. Only where the client is between two replies.
+    fn turn_away(&mut self, line: &str, why: impl Into<String>, host: &mut dyn Host) {
+        host.send(Side::Client, &refusal(line));
+        self.told = true;
+        self.fault(why, host);
+    }
+
+    /// Whether the client's bytes are listened to now.
+    fn client_has_the_word(&self) -> bool {
+        let turn = match self.asked.back() {
+            Some(Asked::Server(Ask::Auth(_))) => self.client_turn,
+            Some(Asked::Stls) => false,
+            _ => self.asked.len() < ASKED_MAX,
+        };
+        turn && matches!(self.stage, Stage::Open) && !self.ended
+    }
+
+    fn client_line(&mut self, host: &mut dyn Host) {
+        let line = std::mem::replace(&mut self.command, LineBuffer::new(COMMAND_LEN_MAX));
+        if self.client_turn {
+            self.client_turn = false;
+            self.sasl_line(line.text(), host);
+        } else {
+            self.command_line(line.text(), host);
+        }
+        self.command = line;
+        self.command.clear();
+    }
+
+    fn command_line(&mut self, line: &[u8], host: &mut dyn Host) {
+        match command::parse(line) {
+            Command::Refuse(why) => self.answer(why, host),
+            Command::Reject(Rejected(why)) => {
+                host.note(&format!("login rejected: {why}"));
+                self.answer(why, host);
+            }
+            Command::Stls if self.view().before_tls => {
+                self.asked.push_back(Asked::Stls);
+                self.answer_ours(host);
+            }
+            Command::Stls => self.answer("STLS is not available", host),
+            Command::Forward(ask) if ask.is_login() && self.view().before_tls => {
+                self.answer("STLS has to come before a login", host);
+            }
+            Command::Forward(ask) => {
+                if matches!(ask, Ask::Quit) {
+                    self.stage = Stage::Quit;
+                }
+                self.asked.push_back(Asked::Server(ask));
+                host.send(Side::Server, line);
+                host.send(Side::Server, b"\r\n");
+            }
+        }
+    }
+
+    /// A line of the client within an exchange. What we reject is cancelled (RFC 5034, section 4), and the server's own `-ERR` passes.
+    fn sasl_line(&mut self, line: &[u8], host: &mut dyn Host) {
+        let Some(Asked::Server(Ask::Auth(exchange))) = self.asked.back_mut() else { return };
+        let said = if line.iter().any(|&b| b == b'\r' || b == 0) {
+            Err(Rejected("the SASL message contains CR or NUL"))
+        } else {
+            exchange.response(line)
+        };
+        match said {
+            Ok(()) => {
+                host.send(Side::Server, line);
+                host.send(Side::Server, b"\r\n");
+            }
+            Err(Rejected(why)) => {
+                exchange.cancel();
+                host.note(&format!("login rejected: {why}"));
+                host.send(Side::Server, b"*\r\n");
+            }
+        }
+    }
+
+    /// Answers `-ERR` here, behind all replies that are still to come.
+    fn answer(&mut self, why: &'static str, host: &mut dyn Host) {
+        self.asked.push_back(Asked::Ours(why));
+        self.answer_ours(host);
+    }
+
+    /// Sends those of our answers whose turn it is.
+    fn answer_ours(&mut self, host: &mut dyn Host) {
+        loop {
+            match self.asked.front() {
+                Some(Asked::Ours(why)) => host.send(Side::Client, format!("-ERR {why}\r\n").as_bytes()),
+                Some(Asked::Stls) => {
+                    self.stage = Stage::ClientTls;
+                    host.send(Side::Client, b"+OK begin TLS\r\n");
+                    host.start_tls(Side::Client);
+                }
+                Some(Asked::Server(_)) | None => return,
+            }
+            self.asked.pop_front();
+        }
+    }
+
+    fn client_input(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let mut taken = 0;
+        while taken < bytes.len() && self.client_has_the_word() {
+            let Ok((more, whole)) = self.command.feed(&bytes[taken..]) else {
+                const WHY: &str = "client sent a line longer than 64 KiB";
+                if self.asked.is_empty() {
+                    self.turn_away("the line is too long", WHY, host);
+                } else {
+                    self.fault(WHY, host);
+                }
+                return bytes.len();
+            };
+            taken += more;
+            if whole {
+                self.client_line(host);
+            }
+        }
+        taken
+    }
+}
+
+impl Protocol for Pop3 {
+    fn input(&mut self, from: Side, bytes: &[u8], host: &mut dyn Host) -> usize {
+        match from {
+            Side::Client => self.client_input(bytes, host),
+            Side::Server => self.server_input(bytes, host),
+        }
+    }
+
+    fn eof(&mut self, from: Side, host: &mut dyn Host) {
+        if self.ended {
+            return;
+        }
+        match from {
+            // Half a line is none; what was asked is still answered.
+            Side::Client => self.command.clear(),
+            Side::Server => self.server_eof(host),
+        }
+    }
+
+    fn tls_started(&mut self, side: Side, host: &mut dyn Host) {
+        match (side, std::mem::replace(&mut self.stage, Stage::Open)) {
+            (Side::Server, Stage::ServerTls(greeting)) => host.send(Side::Client, &greeting),
+            (Side::Client, Stage::ClientTls) => {
+                // Nothing said before counts (RFC 2595, section 4).
+                self.client_tls = true;
+                self.user = None;
+            }
+            (_, stage) => self.stage = stage,
+        }
+    }
+
+    fn outstanding(&self) -> bool {
+        let greeted = !matches!(self.stage, Stage::Greeting | Stage::Stls(_) | Stage::ServerTls(_));
+        !self.ended && (!greeted || (!self.asked.is_empty() && !self.client_turn))
+    }
+
+    fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {
+        if self.told || self.reading.within_a_reply() || matches!(self.stage, Stage::ClientTls) {
+            return None;
+        }
+        Some(match why {
+            Farewell::Timeout => b"-ERR closing, nothing was said for too long\r\n".to_vec(),
+            Farewell::Shutdown => refusal("the mail proxy is stopping, come back later"),
+            Farewell::Lost => refusal("the mail server is not there any more, come back later"),
+            Farewell::NotKept => refusal("the message could not be kept, come back later"),
+        })
+    }
+}

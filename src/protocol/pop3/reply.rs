@@ -1,0 +1,287 @@
+//! The server's stream: which command a reply is for, where it ends, and what becomes of it.
+
+use super::super::dot::{Event, TERMINATOR, Unstuffer};
+use super::super::{DraftId, End, Host, Protocol as _, Refused, Side};
+use super::capability;
+use super::command::Ask;
+use super::{Asked, Pop3, Stage, refusal};
+use crate::archive::{Destination, Folder, Owner};
+use crate::config::TlsMode;
+use crate::logging::quote;
+
+/// Octets of the mechanisms that a bare `AUTH` lists: to be seen as a whole, for a `-PLUS` may come last.
+const MECHANISMS_LEN_MAX: usize = 64 * 1024;
+
+/// Where in the server's stream we are.
+pub(super) enum Reading {
+    /// At a status line.
+    Status,
+    /// In lines that pass as they are.
+    Listing(Unstuffer),
+    /// In a message.
+    Message(Unstuffer, DraftId),
+    /// In a message that the client was refused: nothing of it passes.
+    Refused(Unstuffer),
+    /// In the lines of `CAPA`.
+    Capabilities,
+    /// In the lines of a bare `AUTH`: those so far.
+    Mechanisms(Vec<u8>),
+}
+
+impl Reading {
+    /// Whether the client has had a part of a reply and waits for the rest.
+    pub(super) fn within_a_reply(&self) -> bool {
+        !matches!(self, Reading::Status | Reading::Refused(_))
+    }
+}
+
+impl Pop3 {
+    pub(super) fn server_input(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let mut taken = 0;
+        while taken < bytes.len() && !self.ended && !matches!(self.stage, Stage::ServerTls(_)) {
+            taken += self.server_step(&bytes[taken..], host);
+        }
+        taken
+    }
+
+    pub(super) fn server_eof(&mut self, host: &mut dyn Host) {
+        if let Reading::Message(_, draft) = self.reading {
+            host.abort(draft);
+            host.not_kept("the server closed in the middle of a message: its beginning has passed to the client");
+            return self.fault("server closed in the middle of a message", host);
+        }
+        match self.stage {
+            Stage::Greeting => self.turn_away(NO_SERVER, "server closed before its greeting", host),
+            Stage::Stls(_) | Stage::ServerTls(_) => self.turn_away(NO_SERVER, "server closed at STLS", host),
+            Stage::Quit if self.asked.is_empty() => self.end(End::Orderly("QUIT"), host),
+            _ if self.outstanding() => self.fault("server closed with a reply outstanding", host),
+            _ => self.end(End::Orderly("server closed"), host),
+        }
+    }
+
+    /// Takes at least one byte, unless it only lets go of bytes held before.
+    fn server_step(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        match &mut self.reading {
+            Reading::Status | Reading::Capabilities | Reading::Mechanisms(_) => self.server_line(bytes, host),
+            Reading::Listing(dot) => {
+                let (taken, event) = dot.step(bytes);
+                match event {
+                    Event::Data { raw, .. } => host.send(Side::Client, raw),
+                    Event::End => {
+                        host.send(Side::Client, TERMINATOR);
+                        self.replied(host);
+                    }
+                    Event::Held | Event::Dubious(_) => {}
+                }
+                taken
+            }
+            Reading::Message(dot, draft) => {
+                let draft = *draft;
+                let (taken, event) = dot.step(bytes);
+                match event {
+                    Event::Data { raw, message } => {
+                        if !message.is_empty() && host.append(draft, message) == Err(Refused) {
+                            self.fault(NOT_KEPT, host);
+                        } else {
+                            host.send(Side::Client, raw);
+                        }
+                    }
+                    Event::End => {
+                        host.finish(draft);
+                        if host.settle() == Err(Refused) {
+                            self.fault(NOT_KEPT, host);
+                        } else {
+                            host.send(Side::Client, TERMINATOR);
+                            self.replied(host);
+                        }
+                    }
+                    Event::Held | Event::Dubious(_) => {}
+                }
+                taken
+            }
+            Reading::Refused(dot) => {
+                let (taken, event) = dot.step(bytes);
+                if event == Event::End {
+                    self.replied(host);
+                }
+                taken
+            }
+        }
+    }
+
+    fn server_line(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let Ok((taken, whole)) = self.status.feed(bytes) else {
+            self.fault("server sent a line longer than 8 KiB where a short one is due", host);
+            return bytes.len();
+        };
+        if whole {
+            let line = self.status.raw().to_vec();
+            self.status.clear();
+            match self.reading {
+                Reading::Capabilities => self.capability_line(&line, host),
+                Reading::Mechanisms(_) => self.mechanism_line(&line, host),
+                _ => self.status_line(&line, host),
+            }
+        }
+        taken
+    }
+
+    fn status_line(&mut self, line: &[u8], host: &mut dyn Host) {
+        let says = |word: &[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        let (ok, err) = (says(b"+OK"), says(b"-ERR"));
+        match std::mem::replace(&mut self.stage, Stage::Open) {
+            Stage::Greeting => self.greeting(line, ok, host),
+            Stage::Stls(greeting) if ok => {
+                self.stage = Stage::ServerTls(greeting);
+                host.start_tls(Side::Server);
+            }
+            Stage::Stls(_) => {
+                let why = format!("server refused STLS: {}", quote(line));
+                self.turn_away(NO_SERVER, why, host);
+            }
+            stage => {
+                self.stage = stage;
+                match self.asked.front() {
+                    Some(Asked::Server(Ask::Auth(_))) if !ok && !err && line.starts_with(b"+") => {
+                        self.continuation(line, host);
+                    }
+                    Some(Asked::Server(_)) if ok => self.accepted(line, host),
+                    Some(Asked::Server(_)) if err => self.denied(line, host),
+                    Some(_) => self.fault("server's reply is neither +OK nor -ERR", host),
+                    // What a server says before it closes for want of activity.
+                    None if err && !matches!(self.stage, Stage::ClientTls) => {
+                        host.send(Side::Client, line);
+                        self.told = true;
+                        self.fault(format!("server ended the session: {}", quote(line)), host);
+                    }
+                    // Not shown: it may be text of a message.
+                    None => self.fault("server spoke unasked", host),
+                }
+            }
+        }
+    }
+
+    fn greeting(&mut self, line: &[u8], ok: bool, host: &mut dyn Host) {
+        if !ok {
+            let why = format!("server greeted with {}", quote(line));
+            return self.turn_away(NO_SERVER, why, host);
+        }
+        if self.settings.upstream_tls == TlsMode::StartTls {
+            self.stage = Stage::Stls(line.to_vec());
+            host.send(Side::Server, b"STLS\r\n");
+        } else {
+            host.send(Side::Client, line);
+        }
+    }
+
+    /// `+ challenge` within an exchange.
+    fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(Asked::Server(Ask::Auth(exchange))) = self.asked.front_mut() {
+            exchange.challenge(&line[1..]);
+        }
+        self.client_turn = true;
+        host.send(Side::Client, line);
+    }
+
+    /// `+OK` to what was asked first.
+    fn accepted(&mut self, line: &[u8], host: &mut dyn Host) {
+        let Some(Asked::Server(ask)) = self.asked.front() else { return };
+        let name = match ask {
+            Ask::User(name) => {
+                self.user = Some(name.clone());
+                None
+            }
+            Ask::Pass => Some(self.user.clone()),
+            Ask::Apop(name) => Some(Some(name.clone())),
+            Ask::Auth(exchange) => Some(exchange.identity().map(<[u8]>::to_vec)),
+            _ => None,
+        };
+        match name {
+            Some(Some(name)) if !name.is_empty() => {
+                let owner = Owner::new(&name, &self.settings.default_domain);
+                host.logged_in(&owner);
+                self.owner = Some(owner);
+            }
+            Some(_) => return self.turn_away(NO_NAME, "server accepted a login that named no user", host),
+            None => {}
+        }
+        let Some(Asked::Server(ask)) = self.asked.front() else { return };
+        self.reading = match ask {
+            Ask::Listing => Reading::Listing(Unstuffer::lenient()),
+            Ask::Capa => Reading::Capabilities,
+            Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
+            Ask::Message => match self.begin(host) {
+                Ok(draft) => Reading::Message(Unstuffer::lenient(), draft),
+                Err(why) => {
+                    host.send(Side::Client, &refusal(why));
+                    self.reading = Reading::Refused(Unstuffer::lenient());
+                    return;
+                }
+            },
+            _ => {
+                host.send(Side::Client, line);
+                return self.replied(host);
+            }
+        };
+        host.send(Side::Client, line);
+    }
+
+    /// `-ERR` to what was asked first.
+    fn denied(&mut self, line: &[u8], host: &mut dyn Host) {
+        match self.asked.front() {
+            Some(Asked::Server(Ask::User(_))) => self.user = None,
+            // It should close all the same; if it does not, the client may go on.
+            Some(Asked::Server(Ask::Quit)) => self.stage = Stage::Open,
+            _ => {}
+        }
+        host.send(Side::Client, line);
+        self.replied(host);
+    }
+
+    /// A draft for the owner of this moment of the stream. Sizes in the text of `+OK` are not to be trusted, so none is told.
+    fn begin(&self, host: &mut dyn Host) -> Result<DraftId, &'static str> {
+        let Some(owner) = &self.owner else {
+            host.note("a message was refused: no login was seen");
+            return Err("the message cannot be kept without a login");
+        };
+        let to = Destination { owner: owner.clone(), folder: Folder::inbox(), outgoing: false };
+        host.begin(&[to], None).map_err(|Refused| "the message could not be kept, come back later")
+    }
+
+    fn capability_line(&mut self, line: &[u8], host: &mut dyn Host) {
+        let view = self.view();
+        if line.trim_ascii_end() == b"." {
+            host.send(Side::Client, view.ours());
+            host.send(Side::Client, line);
+            self.replied(host);
+        } else if let Some(line) = view.line(line) {
+            host.send(Side::Client, &line);
+        }
+    }
+
+    fn mechanism_line(&mut self, line: &[u8], host: &mut dyn Host) {
+        let Reading::Mechanisms(lines) = &mut self.reading else { return };
+        if line.trim_ascii_end() != b"." {
+            lines.extend_from_slice(line);
+            if lines.len() > MECHANISMS_LEN_MAX {
+                self.fault("server's list of mechanisms is longer than 64 KiB", host);
+            }
+            return;
+        }
+        host.send(Side::Client, &capability::mechanisms(lines));
+        host.send(Side::Client, line);
+        self.replied(host);
+    }
+
+    /// The reply to what was asked first is complete.
+    fn replied(&mut self, host: &mut dyn Host) {
+        self.reading = Reading::Status;
+        self.client_turn = false;
+        self.asked.pop_front();
+        self.answer_ours(host);
+    }
+}
+
+const NOT_KEPT: &str = "a message could not be kept";
+const NO_SERVER: &str = "the mail server cannot be used now, come back later";
+const NO_NAME: &str = "the login does not say whose mailbox it is for";

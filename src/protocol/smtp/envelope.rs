@@ -1,0 +1,147 @@
+//! A transaction's envelope, as far as the server has accepted it, and who gets a copy because of it.
+
+use super::Settings;
+use super::address::{Argument, Mailbox, Path};
+use crate::archive::{Destination, Folder, Owner};
+use crate::config::Keep;
+
+/// Recipients remembered in a transaction. RFC 5321 (section 4.5.3.1.8) asks for 100.
+const RECIPIENTS_MAX: usize = 10_000;
+/// Octets of the addresses remembered in a transaction.
+const RECIPIENTS_SIZE_MAX: usize = 1024 * 1024;
+/// Octets of an address that a Maildir is named after. RFC 5321 allows 256 to a path.
+pub(super) const ADDRESS_LEN_MAX: usize = 1024;
+
+/// Whose Maildir an envelope address means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    /// Nobody's: the null sender, an address outside `local_domains`, or one that `keep` does not ask about.
+    Nobody,
+    Owner(Owner),
+    /// It cannot be told, and it would have to be.
+    Unreadable,
+}
+
+/// The mail transaction (RFC 5321, section 3.3) in the server's eyes.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// MAIL was accepted.
+    pub(super) open: bool,
+    sender: Party,
+    recipients: Vec<Owner>,
+    recipients_size: usize,
+    /// An accepted recipient's address could not be read.
+    recipient_unreadable: bool,
+    /// What MAIL announced, in octets.
+    pub(super) size: Option<u64>,
+}
+
+impl Party {
+    /// The party of MAIL FROM.
+    pub(super) fn sender(argument: &Argument, settings: &Settings) -> Party {
+        match settings.keep {
+            Keep::Recipients => Party::Nobody,
+            Keep::Sender | Keep::Both => Party::new(&argument.path, settings),
+        }
+    }
+
+    /// The party of RCPT TO.
+    pub(super) fn recipient(argument: &Argument, settings: &Settings) -> Party {
+        match settings.keep {
+            Keep::Sender => Party::Nobody,
+            Keep::Recipients | Keep::Both => Party::new(&argument.path, settings),
+        }
+    }
+
+    fn new(path: &Path, settings: &Settings) -> Party {
+        match path {
+            Path::Null => Party::Nobody,
+            Path::Unreadable => Party::Unreadable,
+            Path::Mailbox(mailbox) => Party::of_mailbox(mailbox, settings),
+        }
+    }
+
+    fn of_mailbox(mailbox: &Mailbox, settings: &Settings) -> Party {
+        let owner = Owner::address(&mailbox.login(&settings.default_domain), &settings.default_domain);
+        let local = &settings.local_domains;
+        if local.is_empty() || local.iter().any(|domain| owner.domain().eq_ignore_ascii_case(domain.as_bytes())) {
+            Party::Owner(owner)
+        } else {
+            Party::Nobody
+        }
+    }
+
+    /// Whether this address is longer than what is remembered of one.
+    pub(super) fn too_long(&self) -> bool {
+        matches!(self, Party::Owner(owner) if size(owner) > ADDRESS_LEN_MAX)
+    }
+}
+
+impl Transaction {
+    /// No transaction.
+    pub(super) fn none() -> Transaction {
+        Transaction {
+            open: false,
+            sender: Party::Nobody,
+            recipients: Vec::new(),
+            recipients_size: 0,
+            recipient_unreadable: false,
+            size: None,
+        }
+    }
+
+    /// What an accepted MAIL begins.
+    pub(super) fn begun(sender: Party, size: Option<u64>) -> Transaction {
+        Transaction { open: true, sender, size, ..Transaction::none() }
+    }
+
+    /// Whether another recipient would be more than what is remembered. The replies outstanding may still take it over the
+    /// limit, by no more than their own limit.
+    pub(super) fn full(&self) -> bool {
+        self.recipients.len() >= RECIPIENTS_MAX || self.recipients_size >= RECIPIENTS_SIZE_MAX
+    }
+
+    /// The server accepted this recipient.
+    pub(super) fn accept(&mut self, recipient: Party) {
+        match recipient {
+            Party::Nobody => {}
+            Party::Unreadable => self.recipient_unreadable = true,
+            Party::Owner(owner) => {
+                self.recipients_size += size(&owner);
+                self.recipients.push(owner);
+            }
+        }
+    }
+
+    /// Who gets a copy: the sender first, so that his own copy of mail to himself counts as sent.
+    pub(super) fn destinations(&self, login: Option<&Owner>, settings: &Settings) -> Vec<Destination> {
+        let mut destinations = Vec::new();
+        if settings.keep != Keep::Recipients {
+            let sender = match (login, &self.sender) {
+                (Some(login), _) => Some(login),
+                (None, Party::Owner(owner)) => Some(owner),
+                (None, _) => None,
+            };
+            destinations.extend(sender.map(|owner| Destination {
+                owner: owner.clone(),
+                folder: settings.sent_folder.clone(),
+                outgoing: true,
+            }));
+        }
+        destinations.extend(self.recipients.iter().map(|owner| Destination {
+            owner: owner.clone(),
+            folder: Folder::inbox(),
+            outgoing: false,
+        }));
+        destinations
+    }
+
+    /// Somebody should have got a copy, and cannot be named.
+    pub(super) fn unreadable(&self, login: Option<&Owner>) -> bool {
+        self.recipient_unreadable || (login.is_none() && self.sender == Party::Unreadable)
+    }
+}
+
+fn size(owner: &Owner) -> usize {
+    owner.user().len() + owner.domain().len()
+}

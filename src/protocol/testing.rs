@@ -1,0 +1,726 @@
+//! Transcripts as tests: a host that records, and a runner that plays a script whole, split at every byte and byte by byte.
+//!
+//! ```text
+//! S: +OK ready                    bytes of the server; CRLF is added
+//! C: USER me\                     bytes of the client; `\` at the end: no CRLF
+//! -> S: USER me                   what must have happened since the last such lines: sent to the server …
+//! -> C: +OK                       … or to the client,
+//! -> begin 1 me@example.com INBOX     or another action, see below; `...` at the end stands for any rest
+//! -> nothing                      nothing happened since the last such lines
+//! fail settle                     the next `begin`, `append`, `prepare` or `settle` is refused
+//! tls C                           the handshake that was asked for succeeded (before it nothing of that side is delivered)
+//! eof S                           that side closed
+//! outstanding yes                 what the protocol must say now
+//! farewell timeout -ERR bye       the line it must give now (`none` for no line); or `shutdown`, `lost`, `not_kept`
+//! # a comment
+//! ```
+//!
+//! Escapes: `\r`, `\n`, `\t`, `\0`, `\\`, `\xNN`. Actions: `start_tls C`, `end orderly TEXT`, `end fault TEXT`, `logged_in OWNER`, `logged_out`,
+//! `begin N OWNER FOLDER[ outgoing][, OWNER …][ size=N]`, `append N TEXT`, `append_draft N M`, `date N SECONDS`, `prepare N`, `commit N`, `finish N`,
+//! `settle`, `abort N`, `not_kept TEXT`; those that were refused end in ` refused`. `injection C`: bytes of that side waited at its TLS
+//! handshake, where the real host ends the session. Notes are kept apart ([`Recorder::notes`]).
+//!
+//! What is sent and appended is data: between two other actions it is joined for each channel and put into a fixed order (appends by
+//! draft, server, client), so that a script says the same however its bytes are split. The order of `begin`, `settle`,
+//! `prepare` and so on against all of it is exact.
+//!
+//! The runner delivers as the real host does: a side that is held back (not all was consumed) hears nothing until the other
+//! side has been heard, and gets the rest together with what came after. Drafts are watched: one that is used after it is gone fails the test.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{DraftId, End, Farewell, Host, Protocol, Refused, Side};
+use crate::archive::{Destination, Owner};
+
+/// Plays the script in every way; panics with the difference where something else happened than it says. Returns the
+/// recorder of the plain run.
+pub(crate) fn transcript(make: impl Fn() -> Box<dyn Protocol>, script: &str) -> Recorder {
+    let steps = parse(script);
+    let plain = play(make(), &steps, Check::EachStep, |bytes| vec![bytes]);
+    let expected = plain.lines();
+
+    let joined = join(&steps);
+    let check = |way: &str, recorder: Recorder| {
+        let lines = recorder.lines();
+        assert_eq!(lines.join("\n"), expected.join("\n"), "{way}: not as line by line");
+    };
+    check("whole", play(make(), &joined, Check::Nothing, |bytes| vec![bytes]));
+    check("byte by byte", play(make(), &joined, Check::Nothing, |bytes| bytes.chunks(1).collect()));
+    for (number, step) in joined.iter().enumerate() {
+        let Step::Input(_, bytes) = step else { continue };
+        for at in 1..bytes.len() {
+            let mut split = joined.clone();
+            let Step::Input(side, bytes) = split.remove(number) else { unreachable!() };
+            split.insert(number, Step::Input(side, bytes[at..].to_vec()));
+            split.insert(number, Step::Input(side, bytes[..at].to_vec()));
+            let way = format!("input {number} split at {at}");
+            check(&way, play(make(), &split, Check::Nothing, |bytes| vec![bytes]));
+        }
+    }
+    plain
+}
+
+/// A protocol and its recording host, fed as the real host would.
+pub(crate) struct Session {
+    protocol: Box<dyn Protocol>,
+    pub(crate) host: Recorder,
+    waiting: [Vec<u8>; 2],
+    held: [bool; 2],
+}
+
+impl Session {
+    pub(crate) fn new(protocol: Box<dyn Protocol>) -> Session {
+        Session { protocol, host: Recorder::default(), waiting: Default::default(), held: [false; 2] }
+    }
+
+    /// Delivers bytes of one side, and what waited of the other.
+    pub(crate) fn feed(&mut self, from: Side, bytes: &[u8]) {
+        self.waiting[index(from)].extend_from_slice(bytes);
+        self.pump(from);
+    }
+
+    pub(crate) fn eof(&mut self, from: Side) {
+        if !self.host.ended {
+            self.protocol.eof(from, &mut self.host);
+            self.held[index(from.other())] = false;
+            self.pump(from.other());
+        }
+    }
+
+    pub(crate) fn tls_started(&mut self, side: Side) {
+        if self.host.ended {
+            return;
+        }
+        assert_eq!(self.host.handshake.take(), Some(side), "no handshake was asked for");
+        self.protocol.tls_started(side, &mut self.host);
+        self.held = [false; 2];
+        self.pump(side);
+    }
+
+    pub(crate) fn protocol(&self) -> &dyn Protocol {
+        &*self.protocol
+    }
+
+    fn pump(&mut self, first: Side) {
+        let mut heard = true;
+        while heard {
+            heard = false;
+            for side in [first, first.other()] {
+                heard |= self.deliver(side);
+            }
+        }
+    }
+
+    fn deliver(&mut self, side: Side) -> bool {
+        let waiting = std::mem::take(&mut self.waiting[index(side)]);
+        if self.host.ended || waiting.is_empty() {
+            return false;
+        }
+        if self.host.handshake == Some(side) {
+            self.host.other(format!("injection {}", letter(side)));
+            self.host.ended = true;
+            return false;
+        }
+        if self.held[index(side)] {
+            self.waiting[index(side)] = waiting;
+            return false;
+        }
+        let taken = self.protocol.input(side, &waiting, &mut self.host);
+        self.held[index(side)] = taken < waiting.len();
+        self.waiting[index(side)] = waiting[taken..].to_vec();
+        if taken > 0 {
+            self.held[index(side.other())] = false;
+        }
+        if self.host.handshake == Some(side) {
+            // At once, as if the handshake came right away: what is left came before it.
+            self.held[index(side)] = false;
+            return !self.waiting[index(side)].is_empty();
+        }
+        taken > 0
+    }
+}
+
+/// A [`Host`] that writes down what it is told.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    ops: Vec<Op>,
+    /// The texts of [`Host::note`].
+    pub(crate) notes: Vec<String>,
+    refuse: Vec<String>,
+    drafts: BTreeMap<DraftId, Draft>,
+    last_draft: u32,
+    handshake: Option<Side>,
+    ended: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Op {
+    Send(Side, Vec<u8>),
+    Append(u32, Vec<u8>),
+    Other(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Draft {
+    Open,
+    Prepared,
+    Finished,
+}
+
+impl Recorder {
+    /// All that happened, in the normal form.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        render(&self.ops)
+    }
+
+    /// All bytes that were sent to that side.
+    pub(crate) fn sent(&self, to: Side) -> Vec<u8> {
+        let sends = self.ops.iter().filter_map(|op| match op {
+            Op::Send(side, bytes) if *side == to => Some(&bytes[..]),
+            _ => None,
+        });
+        sends.collect::<Vec<_>>().concat()
+    }
+
+    /// All bytes that were appended to the n-th draft (from 1).
+    pub(crate) fn appended(&self, draft: u32) -> Vec<u8> {
+        let appends = self.ops.iter().filter_map(|op| match op {
+            Op::Append(number, bytes) if *number == draft => Some(&bytes[..]),
+            _ => None,
+        });
+        appends.collect::<Vec<_>>().concat()
+    }
+
+    /// Whether the session was told to end.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Drafts begun and neither kept, committed nor aborted.
+    pub(crate) fn drafts_left(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// The next call of `begin`, `append`, `prepare` or `settle` is refused.
+    pub(crate) fn refuse(&mut self, call: &str) {
+        assert!(matches!(call, "begin" | "append" | "prepare" | "settle"), "{call} cannot be refused");
+        self.refuse.push(call.to_owned());
+    }
+
+    fn other(&mut self, text: String) {
+        assert!(!self.ended, "after the end: {text}");
+        self.ops.push(Op::Other(text));
+    }
+
+    fn refused(&mut self, call: &str) -> bool {
+        let at = self.refuse.iter().position(|refused| refused == call);
+        at.map(|at| self.refuse.remove(at)).is_some()
+    }
+
+    fn must_be(&self, draft: DraftId, state: Draft) {
+        assert_eq!(self.drafts.get(&draft), Some(&state), "draft {}", draft.0);
+    }
+}
+
+impl Host for Recorder {
+    fn send(&mut self, to: Side, bytes: &[u8]) {
+        assert!(!self.ended, "sent after the end: {:?}", bytes.escape_ascii().to_string());
+        if !bytes.is_empty() {
+            self.ops.push(Op::Send(to, bytes.to_vec()));
+        }
+    }
+
+    fn start_tls(&mut self, side: Side) {
+        self.other(format!("start_tls {}", letter(side)));
+        assert_eq!(self.handshake.replace(side), None, "two handshakes at once");
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Orderly(why) => self.other(format!("end orderly {why}")),
+            End::Fault(why) => self.other(format!("end fault {why}")),
+        }
+        self.ended = true;
+    }
+
+    fn logged_in(&mut self, owner: &Owner) {
+        self.other(format!("logged_in {}", name(owner)));
+    }
+
+    fn logged_out(&mut self) {
+        self.other("logged_out".to_owned());
+    }
+
+    fn begin(&mut self, to: &[Destination], size: Option<u64>) -> Result<DraftId, Refused> {
+        assert!(!to.is_empty(), "a draft for nobody");
+        let to = to.iter().map(|to| {
+            let folder = Some(to.folder.dir_name()).filter(|name| !name.is_empty()).unwrap_or("INBOX");
+            format!("{} {folder}{}", name(&to.owner), if to.outgoing { " outgoing" } else { "" })
+        });
+        let to = to.collect::<Vec<_>>().join(", ");
+        let size = size.map_or_else(String::new, |size| format!(" size={size}"));
+        if self.refused("begin") {
+            self.other(format!("begin {to}{size} refused"));
+            return Err(Refused);
+        }
+        self.last_draft += 1;
+        self.drafts.insert(DraftId(self.last_draft), Draft::Open);
+        self.other(format!("begin {} {to}{size}", self.last_draft));
+        Ok(DraftId(self.last_draft))
+    }
+
+    fn append(&mut self, draft: DraftId, bytes: &[u8]) -> Result<(), Refused> {
+        self.must_be(draft, Draft::Open);
+        if self.refused("append") {
+            self.drafts.remove(&draft);
+            self.other(format!("append {} refused", draft.0));
+            return Err(Refused);
+        }
+        if !bytes.is_empty() {
+            self.ops.push(Op::Append(draft.0, bytes.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn append_draft(&mut self, draft: DraftId, other: DraftId) -> Result<(), Refused> {
+        self.must_be(draft, Draft::Open);
+        self.must_be(other, Draft::Open);
+        self.drafts.remove(&other);
+        if self.refused("append") {
+            self.drafts.remove(&draft);
+            self.other(format!("append_draft {} {} refused", draft.0, other.0));
+            return Err(Refused);
+        }
+        self.other(format!("append_draft {} {}", draft.0, other.0));
+        Ok(())
+    }
+
+    fn date(&mut self, draft: DraftId, seconds: i64) {
+        assert!(self.drafts.contains_key(&draft), "draft {} is gone", draft.0);
+        self.other(format!("date {} {seconds}", draft.0));
+    }
+
+    fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
+        self.must_be(draft, Draft::Open);
+        if self.refused("prepare") {
+            self.drafts.remove(&draft);
+            self.other(format!("prepare {} refused", draft.0));
+            return Err(Refused);
+        }
+        self.drafts.insert(draft, Draft::Prepared);
+        self.other(format!("prepare {}", draft.0));
+        Ok(())
+    }
+
+    fn commit(&mut self, draft: DraftId) {
+        self.must_be(draft, Draft::Prepared);
+        self.drafts.remove(&draft);
+        self.other(format!("commit {}", draft.0));
+    }
+
+    fn finish(&mut self, draft: DraftId) {
+        self.must_be(draft, Draft::Open);
+        self.drafts.insert(draft, Draft::Finished);
+        self.other(format!("finish {}", draft.0));
+    }
+
+    fn settle(&mut self) -> Result<(), Refused> {
+        self.drafts.retain(|_, state| *state != Draft::Finished);
+        if self.refused("settle") {
+            self.other("settle refused".to_owned());
+            return Err(Refused);
+        }
+        self.other("settle".to_owned());
+        Ok(())
+    }
+
+    fn abort(&mut self, draft: DraftId) {
+        let state = self.drafts.remove(&draft);
+        assert!(matches!(state, Some(Draft::Open | Draft::Prepared)), "draft {}: {state:?}", draft.0);
+        self.other(format!("abort {}", draft.0));
+    }
+
+    fn not_kept(&mut self, why: &str) {
+        self.other(format!("not_kept {why}"));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Input(Side, Vec<u8>),
+    /// None: nothing.
+    Expect(Option<Op>),
+    Fail(String),
+    Tls(Side),
+    Eof(Side),
+    Outstanding(bool),
+    Farewell(Farewell, Option<Vec<u8>>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    EachStep,
+    Nothing,
+}
+
+fn play(protocol: Box<dyn Protocol>, steps: &[Step], check: Check, pieces: impl Fn(&[u8]) -> Vec<&[u8]>) -> Recorder {
+    let mut session = Session::new(protocol);
+    let mut seen = 0;
+    let mut said: Vec<&Step> = Vec::new();
+    let mut last = "the beginning".to_owned();
+    let mut compare = |session: &Session, said: &mut Vec<&Step>, last: &str| {
+        let expected = said.drain(..).filter_map(|step| match step {
+            Step::Expect(op) => op.clone(),
+            _ => unreachable!(),
+        });
+        let (expected, happened) = (render(&expected.collect::<Vec<_>>()), render(&session.host.ops[seen..]));
+        seen = session.host.ops.len();
+        let same = expected.len() == happened.len()
+            && expected.iter().zip(&happened).all(|(expected, happened)| matches(expected, happened));
+        assert!(same, "after {last}\n  expected: {expected:#?}\n  happened: {happened:#?}");
+    };
+    for step in steps {
+        if let Step::Expect(_) = step {
+            said.push(step);
+            continue;
+        }
+        // Inputs without a word between them are one paragraph, and what they bring stands behind them.
+        if check == Check::EachStep && !(said.is_empty() && matches!(step, Step::Input(..))) {
+            compare(&session, &mut said, &last);
+        }
+        match step {
+            Step::Input(side, bytes) => {
+                for piece in pieces(bytes) {
+                    session.feed(*side, piece);
+                }
+            }
+            Step::Fail(call) => session.host.refuse(call),
+            Step::Tls(side) => session.tls_started(*side),
+            Step::Eof(side) => session.eof(*side),
+            Step::Outstanding(yes) => assert_eq!(session.protocol().outstanding(), *yes, "outstanding after {last}"),
+            Step::Farewell(why, line) => {
+                let said = session.protocol().farewell(*why);
+                assert_eq!(said.as_deref().map(show), line.as_deref().map(show), "farewell after {last}");
+            }
+            Step::Expect(_) => unreachable!(),
+        }
+        if !matches!(step, Step::Outstanding(_) | Step::Farewell(..)) {
+            last = match step {
+                Step::Input(side, bytes) => format!("{}: {}", letter(*side), show(bytes)),
+                step => format!("{step:?}"),
+            };
+        }
+    }
+    if check == Check::EachStep {
+        compare(&session, &mut said, &last);
+    }
+    session.host
+}
+
+/// Inputs of one side that follow each other become one, unless that side was told something in between: it may have waited
+/// for that.
+fn join(steps: &[Step]) -> Vec<Step> {
+    let mut joined: Vec<Step> = Vec::new();
+    let mut told = [false; 2];
+    for step in steps {
+        match (joined.last_mut(), step) {
+            // What has to have happened was looked at in the run line by line.
+            (_, Step::Expect(Some(Op::Send(side, _)))) => told[index(*side)] = true,
+            (_, Step::Expect(_) | Step::Outstanding(_) | Step::Farewell(..)) => {}
+            (Some(Step::Input(before, bytes)), Step::Input(side, more)) if before == side && !told[index(*side)] => {
+                bytes.extend(more);
+            }
+            _ => {
+                joined.push(step.clone());
+                told = [false; 2];
+            }
+        }
+    }
+    joined
+}
+
+fn parse(script: &str) -> Vec<Step> {
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| parse_line(line).unwrap_or_else(|| panic!("not a line of a script: {line}"))).collect()
+}
+
+fn parse_line(line: &str) -> Option<Step> {
+    if let Some((side, bytes)) = parse_bytes(line) {
+        return Some(Step::Input(side, bytes));
+    }
+    if let Some(action) = line.strip_prefix("-> ") {
+        let op = match (parse_bytes(action), action.strip_prefix("append ")) {
+            (Some((side, bytes)), _) => Op::Send(side, bytes),
+            (None, Some(append)) if !append.ends_with(" refused") => {
+                let (draft, text) = append.split_once(' ').unwrap_or((append, ""));
+                Op::Append(draft.parse().ok()?, unescape(text))
+            }
+            _ => Op::Other(action.trim_end().to_owned()),
+        };
+        return Some(Step::Expect((action != "nothing").then_some(op)));
+    }
+    let (verb, rest) = line.split_once(' ')?;
+    Some(match verb {
+        "fail" => Step::Fail(rest.to_owned()),
+        "tls" => Step::Tls(parse_side(rest)?),
+        "eof" => Step::Eof(parse_side(rest)?),
+        "outstanding" => Step::Outstanding(rest == "yes"),
+        "farewell" => {
+            let (why, text) = rest.split_once(' ')?;
+            let why = match why {
+                "timeout" => Farewell::Timeout,
+                "shutdown" => Farewell::Shutdown,
+                "lost" => Farewell::Lost,
+                "not_kept" => Farewell::NotKept,
+                _ => return None,
+            };
+            Step::Farewell(why, (text != "none").then(|| unescape(text)))
+        }
+        _ => return None,
+    })
+}
+
+fn parse_bytes(line: &str) -> Option<(Side, Vec<u8>)> {
+    let (side, text) = line.split_once(':')?;
+    Some((parse_side(side)?, unescape(text.strip_prefix(' ').unwrap_or(text))))
+}
+
+fn parse_side(side: &str) -> Option<Side> {
+    match side {
+        "C" => Some(Side::Client),
+        "S" => Some(Side::Server),
+        _ => None,
+    }
+}
+
+/// The bytes of a script's text, its line end included unless it says that there is none.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = behind;
+        if first != b'\\' {
+            bytes.push(first);
+            continue;
+        }
+        let Some((&escaped, behind)) = rest.split_first() else { return bytes };
+        rest = behind;
+        bytes.push(match escaped {
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'0' => 0,
+            b'x' => {
+                let digits = std::str::from_utf8(rest.get(..2).expect("two digits")).expect("digits");
+                rest = &rest[2..];
+                u8::from_str_radix(digits, 16).expect("two hexadecimal digits")
+            }
+            other => other,
+        });
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// As a script would have it.
+fn show(line: &[u8]) -> String {
+    let (text, ending) = match line.strip_suffix(b"\r\n") {
+        Some(text) => (text, ""),
+        None => (line, "\\"),
+    };
+    let mut shown = String::new();
+    for &byte in text {
+        match byte {
+            b'\\' => shown.push_str("\\\\"),
+            b'\r' => shown.push_str("\\r"),
+            b'\n' => shown.push_str("\\n"),
+            b'\t' => shown.push_str("\\t"),
+            0 => shown.push_str("\\0"),
+            b' '..=b'~' => shown.push(byte as char),
+            _ => write!(shown, "\\x{byte:02x}").expect("a String takes all"),
+        }
+    }
+    shown + ending
+}
+
+fn render(ops: &[Op]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut channels: BTreeMap<(u8, u32), Vec<u8>> = BTreeMap::new();
+    for op in ops {
+        match op {
+            Op::Append(draft, bytes) => channels.entry((0, *draft)).or_default().extend(bytes),
+            Op::Send(Side::Server, bytes) => channels.entry((1, 0)).or_default().extend(bytes),
+            Op::Send(Side::Client, bytes) => channels.entry((2, 0)).or_default().extend(bytes),
+            Op::Other(text) => {
+                flush(&mut channels, &mut lines);
+                lines.push(text.trim_end().to_owned());
+            }
+        }
+    }
+    flush(&mut channels, &mut lines);
+    lines
+}
+
+fn flush(channels: &mut BTreeMap<(u8, u32), Vec<u8>>, lines: &mut Vec<String>) {
+    for ((channel, draft), bytes) in std::mem::take(channels) {
+        let label = match channel {
+            0 => format!("append {draft}"),
+            1 => "S:".to_owned(),
+            _ => "C:".to_owned(),
+        };
+        lines.extend(bytes.split_inclusive(|&b| b == b'\n').map(|line| format!("{label} {}", show(line))));
+    }
+}
+
+fn matches(expected: &str, happened: &str) -> bool {
+    match expected.strip_suffix("...") {
+        Some(start) => happened.starts_with(start),
+        None => expected == happened,
+    }
+}
+
+fn name(owner: &Owner) -> String {
+    format!("{}@{}", owner.user().escape_ascii(), owner.domain().escape_ascii())
+}
+
+fn letter(side: Side) -> char {
+    match side {
+        Side::Client => 'C',
+        Side::Server => 'S',
+    }
+}
+
+fn index(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Server => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::line::LineBuffer;
+
+    /// Forwards the client's lines, each once the server has answered the one before; a line `tls` starts TLS.
+    struct Echo {
+        line: LineBuffer,
+        waiting: bool,
+    }
+
+    fn echo() -> Box<dyn Protocol> {
+        Box::new(Echo { line: LineBuffer::new(100), waiting: false })
+    }
+
+    impl Protocol for Echo {
+        fn input(&mut self, from: Side, bytes: &[u8], host: &mut dyn Host) -> usize {
+            if from == Side::Server {
+                self.waiting &= !bytes.contains(&b'\n');
+                host.send(Side::Client, bytes);
+                return bytes.len();
+            }
+            let mut taken = 0;
+            while taken < bytes.len() && !self.waiting {
+                let (more, whole) = self.line.feed(&bytes[taken..]).unwrap();
+                taken += more;
+                if whole && self.line.text() == b"tls" {
+                    host.start_tls(Side::Client);
+                    self.line.clear();
+                    break;
+                } else if whole {
+                    host.send(Side::Server, self.line.raw());
+                    self.line.clear();
+                    self.waiting = true;
+                }
+            }
+            taken
+        }
+
+        fn eof(&mut self, _: Side, host: &mut dyn Host) {
+            host.end(End::Orderly("closed"));
+        }
+
+        fn tls_started(&mut self, _: Side, host: &mut dyn Host) {
+            host.note("secure");
+        }
+
+        fn outstanding(&self) -> bool {
+            self.waiting
+        }
+
+        fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {
+            (why == Farewell::Lost).then(|| b"bye\r\n".to_vec())
+        }
+    }
+
+    #[test]
+    fn a_script_is_played_in_every_way() {
+        let recorder = transcript(
+            echo,
+            r"
+            # held back until the server has answered
+            C: one
+            -> S: one
+            outstanding yes
+            C: two \\ \x41\xff\0
+            -> nothing
+            S: 1
+            -> S: two \\ A\xff\0
+            -> C: 1
+            S: 2\n\
+            -> C: 2\n\
+            outstanding no
+            farewell timeout none
+            farewell lost bye
+            C: tls
+            -> start_tls C
+            tls C
+            C:
+            -> S:
+            eof C
+            -> end orderly cl...
+            C: not heard any more
+            ",
+        );
+        assert_eq!(recorder.notes, ["secure"]);
+        assert_eq!(recorder.sent(Side::Client), b"1\r\n2\n");
+        assert!(recorder.ended());
+    }
+
+    #[test]
+    fn plaintext_at_a_handshake_is_an_injection() {
+        transcript(
+            echo,
+            "C: tls
+             -> start_tls C
+             C: more
+             -> injection C",
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "after C: one")]
+    fn what_did_not_happen_is_told() {
+        transcript(echo, "C: one\n-> S: two");
+    }
+
+    #[test]
+    #[should_panic(expected = "draft 1")]
+    fn a_refused_draft_is_gone() {
+        let mut recorder = Recorder::default();
+        let owner = Owner::new(b"me", "example.com");
+        let to = Destination { owner, folder: crate::archive::Folder::inbox(), outgoing: false };
+        let draft = recorder.begin(&[to], None).unwrap();
+        recorder.append(draft, b"kept").unwrap();
+        assert_eq!(recorder.appended(1), b"kept");
+        recorder.refuse("append");
+        assert_eq!(recorder.append(draft, b"x"), Err(Refused));
+        assert_eq!(recorder.drafts_left(), 0);
+        recorder.finish(draft);
+    }
+}

@@ -1,0 +1,105 @@
+//! What happened since the start, counted for each proxy. Octets are counted when a session ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A number that many threads add to.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One proxy's numbers.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub sessions: Count,
+    /// Clients that were told to come back later.
+    pub refused: Count,
+    /// Copies, one for each owner.
+    pub kept: Count,
+    pub duplicates: Count,
+    pub not_kept: Count,
+    /// Octets from clients.
+    pub received: Count,
+    /// Octets to clients.
+    pub sent: Count,
+}
+
+/// Everyone's numbers. A proxy keeps its own over a reload.
+#[derive(Debug, Default)]
+pub struct Registry {
+    proxies: Mutex<BTreeMap<String, Arc<Counters>>>,
+}
+
+impl Registry {
+    /// The numbers of the proxy of this name.
+    pub fn of(&self, proxy: &str) -> Arc<Counters> {
+        let mut proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(proxies.entry(proxy.to_owned()).or_default())
+    }
+
+    /// For the log: all together, then each proxy.
+    pub fn lines(&self, open: usize) -> Vec<String> {
+        let proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = Counters::default();
+        for one in proxies.values() {
+            for (sum, part) in total.all().iter().zip(one.all()) {
+                sum.1.add(part.1.get());
+            }
+        }
+        let mut lines = vec![format!("counters open={open}{total}")];
+        lines.extend(proxies.iter().map(|(name, one)| format!("counters {name}{one}")));
+        lines
+    }
+}
+
+impl Counters {
+    fn all(&self) -> [(&'static str, &Count); 7] {
+        [
+            ("sessions", &self.sessions),
+            ("refused", &self.refused),
+            ("kept", &self.kept),
+            ("duplicates", &self.duplicates),
+            ("not_kept", &self.not_kept),
+            ("received", &self.received),
+            ("sent", &self.sent),
+        ]
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all().iter().try_for_each(|(name, count)| write!(f, " {name}={}", count.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_add_up() {
+        let registry = Registry::default();
+        registry.of("pop3").kept.add(2);
+        registry.of("smtp:mx").kept.add(3);
+        registry.of("pop3").sent.add(10);
+        assert_eq!(
+            registry.lines(4),
+            [
+                "counters open=4 sessions=0 refused=0 kept=5 duplicates=0 not_kept=0 received=0 sent=10",
+                "counters pop3 sessions=0 refused=0 kept=2 duplicates=0 not_kept=0 received=0 sent=10",
+                "counters smtp:mx sessions=0 refused=0 kept=3 duplicates=0 not_kept=0 received=0 sent=0",
+            ]
+        );
+    }
+}

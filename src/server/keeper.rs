@@ -1,0 +1,354 @@
+//! A session's [`Host`]: its drafts in the archive, what becomes of them in log and counters, and `on_archive_failure`.
+//!
+//! A draft that fails is logged and counted once. With `refuse` the protocol is told and the draft is gone; with `pass` the draft is
+//! dead: it swallows what follows, and mail flows on. When the session ends, in whatever way, what was prepared is committed
+//! (the server may have it), what was finished is kept, and the rest is removed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::counters::Counters;
+use crate::archive::{Archive, Destination, Draft, Kept, Owner};
+use crate::config::{Kind, OnArchiveFailure};
+use crate::net::relay::{Wire, Wired};
+use crate::protocol::{DraftId, End, Host, Refused, Side};
+
+/// Finished drafts that wait for `settle` at most: each holds a file open.
+const UNSETTLED_MAX: usize = 32;
+
+/// Session id and proxy, as every log line of a session begins: `7f3a pop3:main`.
+#[derive(Clone, Debug)]
+pub struct Label {
+    pub id: u32,
+    pub proxy: String,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x} {}", self.id, self.proxy)
+    }
+}
+
+/// What the configuration says about keeping.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub kind: Kind,
+    pub on_archive_failure: OnArchiveFailure,
+    /// Octets.
+    pub max_message_size: u64,
+}
+
+/// What became of a session's messages, for its closing line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub kept: u64,
+    pub duplicates: u64,
+    pub not_kept: u64,
+}
+
+/// See the module.
+pub struct Keeper {
+    label: Label,
+    policy: Policy,
+    archive: Archive,
+    counters: Arc<Counters>,
+    wire: Wire,
+    drafts: BTreeMap<DraftId, State>,
+    next_draft: u32,
+    finished: Vec<Draft>,
+    /// Settling early failed; the next `settle` says so.
+    failed: bool,
+    owner: Option<Owner>,
+    /// The last one that was logged in, for the closing line.
+    user: Option<Owner>,
+    identified: bool,
+    tally: Tally,
+}
+
+enum State {
+    Open(Draft),
+    Prepared(Draft),
+    /// It could not be kept and may pass all the same.
+    Dead,
+}
+
+impl Keeper {
+    pub fn new(label: Label, policy: Policy, archive: Archive, counters: Arc<Counters>) -> Keeper {
+        Keeper {
+            label,
+            policy,
+            archive,
+            counters,
+            wire: Wire::default(),
+            drafts: BTreeMap::new(),
+            next_draft: 0,
+            finished: Vec::new(),
+            failed: false,
+            owner: None,
+            user: None,
+            identified: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// The session is over, orderly or not: brings every draft to its end.
+    pub fn close(&mut self) {
+        for (id, state) in std::mem::take(&mut self.drafts) {
+            if let State::Prepared(draft) = state {
+                log::debug!("{} draft {} committed: the session ended before the server had answered", self.label, id.0);
+                self.commit_prepared(draft);
+            }
+        }
+        self.settle_finished();
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The owner of the last login.
+    pub fn user(&self) -> Option<&Owner> {
+        self.user.as_ref()
+    }
+
+    /// Octets from and to the client.
+    pub fn octets(&self) -> (u64, u64) {
+        (self.wire.received, self.wire.sent)
+    }
+
+    fn refusing(&self) -> bool {
+        self.policy.on_archive_failure == OnArchiveFailure::Refuse
+    }
+
+    /// Logs and counts a message that could not be kept.
+    fn failure<'a>(&mut self, to: impl IntoIterator<Item = &'a Destination>, reason: &dyn fmt::Display) {
+        for Destination { owner, folder, .. } in to {
+            log::error!("{} not kept owner={owner} folder={folder} reason={reason}", self.label);
+            self.tally.not_kept += 1;
+            self.counters.not_kept.add(1);
+        }
+    }
+
+    fn report(&mut self, kept: Vec<Kept>) {
+        for Kept { destination: Destination { owner, folder, .. }, size, hash, duplicate } in kept {
+            let event = if duplicate { "duplicate" } else { "kept" };
+            log::info!("{} {event} owner={owner} folder={folder} size={size} hash={hash}", self.label);
+            let (tally, count) = if duplicate {
+                (&mut self.tally.duplicates, &self.counters.duplicates)
+            } else {
+                (&mut self.tally.kept, &self.counters.kept)
+            };
+            *tally += 1;
+            count.add(1);
+        }
+    }
+
+    fn insert(&mut self, state: State) -> DraftId {
+        let id = DraftId(self.next_draft);
+        self.next_draft = self.next_draft.wrapping_add(1);
+        self.drafts.insert(id, state);
+        id
+    }
+
+    /// The verdict on a draft that has failed, by the policy.
+    fn verdict(&mut self, id: DraftId) -> Result<(), Refused> {
+        if self.refusing() {
+            self.drafts.remove(&id);
+            return Err(Refused);
+        }
+        self.drafts.insert(id, State::Dead);
+        Ok(())
+    }
+
+    /// Does something with an open draft; a failure is logged, and the policy decides.
+    fn on_open(&mut self, id: DraftId, operation: impl FnOnce(&mut Draft) -> Result<(), String>) -> Result<(), Refused> {
+        match self.drafts.get_mut(&id) {
+            Some(State::Open(draft)) => {
+                let Err(reason) = operation(draft) else { return Ok(()) };
+                let to: Vec<Destination> = draft.destinations().cloned().collect();
+                self.failure(&to, &reason);
+                self.verdict(id)
+            }
+            Some(State::Dead) => Ok(()),
+            Some(State::Prepared(_)) | None => {
+                log::error!("{} draft {} is used after its end: a bug of MailStore", self.label, id.0);
+                if self.refusing() { Err(Refused) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn commit_prepared(&mut self, draft: Draft) {
+        let to: Vec<Destination> = draft.destinations().cloned().collect();
+        match draft.commit() {
+            Ok(kept) => self.report(kept),
+            Err(e) => {
+                for Destination { owner, folder, .. } in to {
+                    log::error!("{} not in its folder yet owner={owner} folder={folder} reason={e}; it lies in tmp and is kept at the next start", self.label);
+                }
+            }
+        }
+    }
+
+    fn settle_finished(&mut self) {
+        let finished = std::mem::take(&mut self.finished);
+        if finished.is_empty() {
+            return;
+        }
+        let to: Vec<Vec<Destination>> = finished.iter().map(|draft| draft.destinations().cloned().collect()).collect();
+        for (result, to) in self.archive.keep_all(finished).into_iter().zip(to) {
+            match result {
+                Ok(kept) => self.report(kept),
+                Err(e) => {
+                    self.failure(&to, &e);
+                    self.failed = true;
+                }
+            }
+        }
+    }
+}
+
+impl Wired for Keeper {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    fn identified(&self) -> bool {
+        self.identified
+    }
+}
+
+impl Host for Keeper {
+    fn send(&mut self, to: Side, bytes: &[u8]) {
+        // A client of an SMTP proxy need not log in: with its first transaction it has shown what it is here for, and the login
+        // timeout has done its duty.
+        if !self.identified && self.policy.kind == Kind::Smtp && to == Side::Server {
+            self.identified = bytes.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL "));
+        }
+        self.wire.send(to, bytes);
+    }
+
+    fn start_tls(&mut self, side: Side) {
+        self.wire.start_tls(side);
+    }
+
+    fn end(&mut self, end: End) {
+        self.wire.end(end);
+    }
+
+    fn logged_in(&mut self, owner: &Owner) {
+        log::info!("{} login user={owner}", self.label);
+        self.identified = true;
+        self.owner = Some(owner.clone());
+        self.user = Some(owner.clone());
+    }
+
+    fn logged_out(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            log::debug!("{} logout user={owner}", self.label);
+        }
+    }
+
+    fn begin(&mut self, to: &[Destination], size: Option<u64>) -> Result<DraftId, Refused> {
+        self.identified = true;
+        let max = self.policy.max_message_size;
+        let begun = match size {
+            Some(size) if size > max => Err(format!("{size} octets are more than max_message_size ({max})")),
+            _ => self.archive.begin(to).map_err(|e| e.to_string()),
+        };
+        match begun {
+            Ok(draft) => Ok(self.insert(State::Open(draft))),
+            Err(reason) => {
+                self.failure(to, &reason);
+                if self.refusing() { Err(Refused) } else { Ok(self.insert(State::Dead)) }
+            }
+        }
+    }
+
+    fn append(&mut self, draft: DraftId, bytes: &[u8]) -> Result<(), Refused> {
+        let max = self.policy.max_message_size;
+        self.on_open(draft, |draft| {
+            if draft.size().saturating_add(bytes.len() as u64) > max {
+                return Err(format!("it is larger than max_message_size ({max} octets)"));
+            }
+            draft.append(bytes).map_err(|e| e.to_string())
+        })
+    }
+
+    fn append_draft(&mut self, draft: DraftId, other: DraftId) -> Result<(), Refused> {
+        let max = self.policy.max_message_size;
+        match self.drafts.remove(&other) {
+            Some(State::Open(other)) => self.on_open(draft, |draft| {
+                if draft.size().saturating_add(other.size()) > max {
+                    return Err(format!("it is larger than max_message_size ({max} octets)"));
+                }
+                draft.append_draft(other).map_err(|e| e.to_string())
+            }),
+            // A part is missing, which has been told: without it the whole is none either.
+            Some(State::Dead) => {
+                self.drafts.insert(draft, State::Dead);
+                Ok(())
+            }
+            Some(State::Prepared(_)) | None => self.on_open(draft, |_| Err("a part of it is missing: a bug of MailStore".to_owned())),
+        }
+    }
+
+    fn date(&mut self, draft: DraftId, seconds: i64) {
+        if let Some(State::Open(draft)) = self.drafts.get_mut(&draft) {
+            draft.set_date(seconds);
+        }
+    }
+
+    fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
+        self.on_open(draft, |draft| draft.prepare().map_err(|e| e.to_string()))?;
+        match self.drafts.remove(&draft) {
+            Some(State::Open(prepared)) => {
+                self.drafts.insert(draft, State::Prepared(prepared));
+            }
+            Some(state) => {
+                self.drafts.insert(draft, state);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, draft: DraftId) {
+        match self.drafts.remove(&draft) {
+            Some(State::Open(draft) | State::Prepared(draft)) => self.commit_prepared(draft),
+            Some(State::Dead) | None => {}
+        }
+    }
+
+    fn finish(&mut self, draft: DraftId) {
+        if let Some(State::Open(draft)) = self.drafts.remove(&draft) {
+            self.finished.push(draft);
+            if self.finished.len() >= UNSETTLED_MAX {
+                self.settle_finished();
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Refused> {
+        self.settle_finished();
+        let failed = std::mem::take(&mut self.failed);
+        if failed && self.refusing() { Err(Refused) } else { Ok(()) }
+    }
+
+    fn abort(&mut self, draft: DraftId) {
+        match self.drafts.remove(&draft) {
+            Some(State::Prepared(draft)) => draft.discard(),
+            Some(State::Open(_) | State::Dead) | None => {}
+        }
+    }
+
+    fn not_kept(&mut self, why: &str) {
+        log::warn!("{} not kept reason={why}", self.label);
+        self.tally.not_kept += 1;
+        self.counters.not_kept.add(1);
+    }
+
+    fn note(&mut self, text: &str) {
+        log::debug!("{} {text}", self.label);
+    }
+}

@@ -1,0 +1,147 @@
+//! How many sessions there are, in all and for one client address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Which limit is full: the key of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    MaxSessions,
+    MaxSessionsPerClient,
+}
+
+impl Full {
+    pub fn key(self) -> &'static str {
+        match self {
+            Full::MaxSessions => "max_sessions",
+            Full::MaxSessionsPerClient => "max_sessions_per_client",
+        }
+    }
+}
+
+/// Counts the sessions. A clone counts the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    open: Mutex<Open>,
+    /// Told when the last session has ended.
+    empty: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// A session's place; given back when dropped, also by a panic.
+#[derive(Debug)]
+pub struct Ticket {
+    shared: Arc<Shared>,
+    client: IpAddr,
+}
+
+impl Limits {
+    /// A place for a session of this client, if there is one under these limits. An IPv4 address written as IPv6 is the same client.
+    ///
+    /// # Errors
+    /// The limit that is full.
+    pub fn admit(&self, client: IpAddr, max_sessions: usize, max_sessions_per_client: usize) -> Result<Ticket, Full> {
+        let client = client.to_canonical();
+        let mut open = self.shared.lock();
+        if open.total >= max_sessions {
+            return Err(Full::MaxSessions);
+        }
+        let count = open.clients.entry(client).or_default();
+        if *count >= max_sessions_per_client {
+            return Err(Full::MaxSessionsPerClient);
+        }
+        *count += 1;
+        open.total += 1;
+        Ok(Ticket { shared: Arc::clone(&self.shared), client })
+    }
+
+    /// How many there are now.
+    pub fn open(&self) -> usize {
+        self.shared.lock().total
+    }
+
+    /// Waits until there is none. False if the time was over first.
+    pub fn wait_until_none(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut open = self.shared.lock();
+        while open.total > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            open = self.shared.empty.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        // Nothing can panic while it is held.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut open = self.shared.lock();
+        open.total -= 1;
+        if let Some(count) = open.clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                open.clients.remove(&self.client);
+            }
+        }
+        if open.total == 0 {
+            self.shared.empty.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn both_limits_hold_and_places_come_back() {
+        let limits = Limits::default();
+        let first = limits.admit(ip("192.0.2.1"), 3, 2).unwrap();
+        let _second = limits.admit(ip("::ffff:192.0.2.1"), 3, 2).unwrap();
+        assert_eq!(limits.admit(ip("192.0.2.1"), 3, 2).unwrap_err(), Full::MaxSessionsPerClient);
+        let _other = limits.admit(ip("2001:db8::1"), 3, 2).unwrap();
+        assert_eq!(limits.admit(ip("2001:db8::2"), 3, 2).unwrap_err(), Full::MaxSessions);
+        drop(first);
+        assert_eq!(limits.open(), 2);
+        let _again = limits.admit(ip("192.0.2.1"), 3, 2).unwrap();
+    }
+
+    #[test]
+    fn the_end_of_the_last_session_is_waited_for() {
+        let limits = Limits::default();
+        assert!(limits.wait_until_none(Duration::ZERO));
+        let ticket = limits.admit(ip("192.0.2.1"), 1, 1).unwrap();
+        assert!(!limits.wait_until_none(Duration::ZERO));
+        let waiting = std::thread::spawn({
+            let limits = limits.clone();
+            move || limits.wait_until_none(Duration::from_secs(60))
+        });
+        drop(ticket);
+        assert!(waiting.join().unwrap());
+    }
+}

@@ -1,0 +1,332 @@
+//! The program: proxies, their listeners and their sessions, from start over reloads to the end.
+//!
+//! [`Server::start`] does everything that can fail before it says `ready`. [`Server::reload`] takes a new configuration wholly or
+//! not at all, and leaves open sessions alone. [`Server::stop`] gives sessions their time, then tells the rest to go.
+
+pub mod check;
+mod counters;
+mod keeper;
+mod limits;
+mod listener;
+mod privileges;
+mod proxy;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use self::counters::Registry;
+use self::limits::Limits;
+use self::listener::{Listener, bind};
+use self::proxy::Proxy;
+use crate::archive::{self, Archive, Template};
+use crate::config::{self, Config, Fault};
+use crate::logging::{self, READY_TARGET};
+use crate::net::wait::stop_pipe;
+
+/// How long sessions have for their last words once `shutdown_grace` is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What all sessions share.
+pub struct World {
+    limits: Limits,
+    counters: Registry,
+    begun: Instant,
+    /// Its other end is closed when every session has to end at once.
+    stop: OwnedFd,
+    next_id: AtomicU32,
+}
+
+impl World {
+    fn new(stop: OwnedFd) -> World {
+        // So that the ids of two runs in one log are not the same.
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let first = (seconds as u32).wrapping_mul(0x9e37).wrapping_add(std::process::id()) & 0xffff;
+        World { limits: Limits::default(), counters: Registry::default(), begun: Instant::now(), stop, next_id: AtomicU32::new(first) }
+    }
+
+    fn next_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The running program.
+pub struct Server {
+    config: Config,
+    archive: Archive,
+    /// Spools that were cleared up by this process: what lies in their `tmp` from then on may be a session's.
+    recovered: BTreeSet<PathBuf>,
+    world: Arc<World>,
+    listening: Vec<Listening>,
+    stop_all: OwnedFd,
+}
+
+struct Listening {
+    key: Key,
+    listener: Listener,
+}
+
+/// What makes an address of one configuration the same as one of another. Port 0 is a new port each time: such a socket stays with
+/// its proxy and its place there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    address: SocketAddr,
+    place: Option<(String, usize)>,
+}
+
+impl Server {
+    /// Loads, binds, gives up root, clears up the spool, and begins to accept clients.
+    ///
+    /// # Errors
+    /// All faults that were found.
+    pub fn start(config: Config) -> Result<Server, Vec<Fault>> {
+        let machine = |e: io::Error| vec![general(&config, format!("the machine has no room: {e}"))];
+        let (stop_read, stop_all) = stop_pipe().map_err(machine)?;
+        let world = Arc::new(World::new(stop_read));
+        let Prepared { archive, proxies, sockets } = Prepared::new(&config, &world.counters)?;
+        clear_up(&archive);
+        let mut listening = Vec::new();
+        for (key, index, socket) in sockets {
+            let listener = Listener::start(&world, socket, Arc::clone(&proxies[index])).map_err(machine)?;
+            listening.push(Listening { key, listener });
+        }
+        let recovered = BTreeSet::from([config.shared.spool.clone()]);
+        let server = Server { config, archive, recovered, world, listening, stop_all };
+        server.tell_listeners();
+        log::info!(target: READY_TARGET, "ready");
+        Ok(server)
+    }
+
+    /// Takes the file's new content and the certificates', if nothing is wrong with them; reports all faults and goes on with the old ones
+    /// otherwise.
+    pub fn reload(&mut self) {
+        let result = config::load(&self.config.file).and_then(|config| self.apply(config));
+        match result {
+            Ok(()) => {
+                self.tell_listeners();
+                log::info!("reloaded {}", self.config.file.display());
+            }
+            Err(faults) => {
+                for fault in faults {
+                    log::error!("{fault}");
+                }
+                log::error!("{} is not applied, the old configuration stays in force", self.config.file.display());
+            }
+        }
+    }
+
+    fn apply(&mut self, config: Config) -> Result<(), Vec<Fault>> {
+        let archive = if same_archive(&self.config, &config) { self.archive.clone() } else { new_archive(&config)? };
+        let mut faults = Vec::new();
+        let proxies = load_proxies(&config, &archive, &self.world.counters, &mut faults);
+        let mut started = Vec::new();
+        let mut kept = vec![false; self.listening.len()];
+        let mut changes = Vec::new();
+        for (key, index) in keys(&config) {
+            if let Some(old) = self.listening.iter().position(|one| one.key == key) {
+                kept[old] = true;
+                changes.push((old, index));
+                continue;
+            }
+            match (bind(key.address), proxies.get(index)) {
+                (Ok(socket), Some(_)) => started.push((key, index, socket)),
+                (Err(e), _) => faults.push(unbound(&config, &config.proxies[index].name, key.address, &e)),
+                (Ok(_), None) => {}
+            }
+        }
+        if !self.recovered.contains(&config.shared.spool) && let Err(e) = archive.check() {
+            faults.push(shared_fault(&config, "spool", e.to_string()));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut fresh = Vec::new();
+        for (key, index, socket) in started {
+            match Listener::start(&self.world, socket, Arc::clone(&proxies[index])) {
+                Ok(listener) => fresh.push(Listening { key, listener }),
+                Err(e) => return Err(vec![general(&config, format!("the machine has no room: {e}"))]),
+            }
+        }
+        // Nothing can fail from here on.
+        if self.recovered.insert(config.shared.spool.clone()) {
+            clear_up(&archive);
+        }
+        for (old, index) in changes {
+            self.listening[old].listener.change(Arc::clone(&proxies[index]));
+        }
+        let mut kept = kept.into_iter();
+        self.listening.retain(|_| kept.next().unwrap_or(false));
+        self.listening.extend(fresh);
+        if (&config.shared.user, &config.shared.group) != (&self.config.shared.user, &self.config.shared.group) {
+            log::warn!("user and group have changed: that needs a restart");
+        }
+        logging::set_level(config.shared.log);
+        (self.config, self.archive) = (config, archive);
+        Ok(())
+    }
+
+    /// Logs the counters.
+    pub fn tell_counters(&self) {
+        for line in self.world.counters.lines(self.world.limits.open()) {
+            log::info!("{line}");
+        }
+    }
+
+    /// Stops accepting, waits for the sessions within `shutdown_grace`, then sends the rest away. All threads have done their
+    /// work when this returns, but for a few seconds that a peer may take at most.
+    pub fn stop(self) {
+        let Server { config, world, listening, stop_all, .. } = self;
+        drop(listening);
+        let grace = config.shared.shutdown_grace;
+        log::info!("stopping, {} sessions are open, waiting for {} s at most", world.limits.open(), grace.as_secs());
+        if !world.limits.wait_until_none(grace) {
+            log::warn!("shutdown_grace is over, {} sessions are ended", world.limits.open());
+            drop(stop_all);
+            if !world.limits.wait_until_none(LAST_WORDS) {
+                log::error!("{} sessions did not end in time; what they had prepared is kept at the next start", world.limits.open());
+            }
+        }
+        for line in world.counters.lines(world.limits.open()) {
+            log::info!("{line}");
+        }
+        log::info!("stopped");
+    }
+
+    /// One line a proxy: `pop3:main listening on 127.0.0.1:1110 -> pop.example.com:995`.
+    fn tell_listeners(&self) {
+        let mut listening: Vec<_> = self.listening.iter().map(Some).collect();
+        let mut lines: Vec<(String, Vec<String>)> = self.config.proxies.iter().map(|proxy| (proxy.name.clone(), Vec::new())).collect();
+        for (key, index) in keys(&self.config) {
+            if let Some(one) = listening.iter_mut().find(|one| one.is_some_and(|one| one.key == key)).and_then(Option::take) {
+                lines[index].1.push(one.listener.local.to_string());
+            }
+        }
+        for ((name, addresses), proxy) in lines.iter().zip(&self.config.proxies) {
+            log::info!(target: READY_TARGET, "{name} listening on {} -> {}", addresses.join(", "), proxy.upstream());
+        }
+    }
+}
+
+/// Everything that can be found wrong before the first client.
+struct Prepared {
+    archive: Archive,
+    proxies: Vec<Arc<Proxy>>,
+    /// With the index of their proxy.
+    sockets: Vec<(Key, usize, TcpListener)>,
+}
+
+impl Prepared {
+    /// In this order: certificates are read and ports are bound as root, the spool is looked at as the user it is for.
+    fn new(config: &Config, counters: &Registry) -> Result<Prepared, Vec<Fault>> {
+        let archive = new_archive(config)?;
+        let mut faults = Vec::new();
+        let proxies = load_proxies(config, &archive, counters, &mut faults);
+        let mut sockets = Vec::new();
+        for (key, index) in keys(config) {
+            match bind(key.address) {
+                Ok(socket) => sockets.push((key, index, socket)),
+                Err(e) => faults.push(unbound(config, &config.proxies[index].name, key.address, &e)),
+            }
+        }
+        privileges::prepare(&config.shared);
+        if let Err((key, why)) = privileges::drop_root(&config.shared) {
+            faults.push(shared_fault(config, key, why));
+        } else if let Err(e) = archive.check() {
+            faults.push(shared_fault(config, "spool", format!("cannot be used: {e}")));
+        }
+        if faults.is_empty() { Ok(Prepared { archive, proxies, sockets }) } else { Err(faults) }
+    }
+}
+
+/// Every address to listen on, with the index of its proxy.
+fn keys(config: &Config) -> impl Iterator<Item = (Key, usize)> {
+    config.proxies.iter().enumerate().flat_map(|(index, proxy)| {
+        proxy.listen.iter().enumerate().map(move |(n, &address)| {
+            let place = (address.port() == 0).then(|| (proxy.name.clone(), n));
+            (Key { address, place }, index)
+        })
+    })
+}
+
+/// In the order of the configuration; shorter where there were faults.
+fn load_proxies(config: &Config, archive: &Archive, counters: &Registry, faults: &mut Vec<Fault>) -> Vec<Arc<Proxy>> {
+    let mut proxies = Vec::new();
+    for proxy in &config.proxies {
+        match Proxy::load(proxy, config, archive, counters.of(&proxy.name)) {
+            Ok(proxy) => proxies.push(Arc::new(proxy)),
+            Err(more) => faults.extend(more),
+        }
+    }
+    proxies
+}
+
+fn new_archive(config: &Config) -> Result<Archive, Vec<Fault>> {
+    let maildir = Template::parse(&config.shared.maildir).map_err(|why| vec![shared_fault(config, "maildir", why)])?;
+    Ok(Archive::new(archive::Settings { spool: config.shared.spool.clone(), maildir, sync: config.shared.sync }))
+}
+
+fn same_archive(old: &Config, new: &Config) -> bool {
+    let of = |config: &Config| (config.shared.spool.clone(), config.shared.maildir.clone(), config.shared.sync);
+    of(old) == of(new)
+}
+
+/// Logs what a program that died had left.
+fn clear_up(archive: &Archive) {
+    let found = archive.recover();
+    for one in &found.kept {
+        let event = if one.duplicate { "duplicate" } else { "kept" };
+        let folder = if one.folder.is_empty() { "INBOX" } else { one.folder.trim_start_matches('.') };
+        log::info!(
+            "recovery {event} maildir={} folder={} size={} hash={}",
+            escape_path(&one.maildir),
+            logging::escape(folder.as_bytes()),
+            one.size,
+            one.hash
+        );
+    }
+    if found.removed > 0 {
+        log::info!("recovery removed {} unfinished drafts", found.removed);
+    }
+    for e in &found.failed {
+        log::error!("recovery: {e}");
+    }
+}
+
+fn escape_path(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    logging::escape(path.as_os_str().as_bytes())
+}
+
+fn fault(config: &Config, section: Option<&str>, key: Option<&str>, text: String) -> Fault {
+    Fault { file: config.file.clone(), section: section.map(str::to_owned), key: key.map(str::to_owned), line: None, text }
+}
+
+fn shared_fault(config: &Config, key: &str, text: String) -> Fault {
+    fault(config, Some("mailstore"), Some(key), text)
+}
+
+fn general(config: &Config, text: String) -> Fault {
+    fault(config, None, None, text)
+}
+
+fn unbound(config: &Config, proxy: &str, address: SocketAddr, e: &io::Error) -> Fault {
+    let help = match e.kind() {
+        io::ErrorKind::AddrInUse => match check::holder(address) {
+            Some(holder) => format!("it is in use by {holder}; stop that, or choose another port"),
+            None => "it is in use; choose another port, or see with ss -ltnp by whom".to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => "ports below 1024 need root at the start (see user), or CAP_NET_BIND_SERVICE".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => e.to_string(),
+    };
+    fault(config, Some(proxy), Some("listen"), format!("{address} cannot be bound: {help}"))
+}

@@ -1,0 +1,98 @@
+//! What the process may do: file descriptors, the mode of new files, and no root any longer than needed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Group, Uid, User, chown, geteuid, getegid, getuid, initgroups, setgid, setgroups, setuid};
+
+use crate::config::Shared;
+
+/// File descriptors besides those of sessions.
+const FILES_BESIDES: u64 = 64;
+/// Of one session: two sockets and a draft.
+const FILES_A_SESSION: u64 = 3;
+
+/// As many open files as the hard limit allows; new files are for the owner only.
+pub fn prepare(shared: &Shared) {
+    umask(Mode::from_bits_truncate(0o077));
+    let needed = shared.max_sessions as u64 * FILES_A_SESSION + FILES_BESIDES;
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) => {
+            let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+            if limit < needed {
+                log::warn!("{limit} files may be open at once, max_sessions = {} may need {needed}: raise ulimit -n (LimitNOFILE=)", shared.max_sessions);
+            }
+        }
+        Err(e) => log::warn!("the limit of open files cannot be read: {e}"),
+    }
+}
+
+/// Becomes `user` and `group`, for good. Before any thread is started. Nothing is done where none is named, or where the program was
+/// not started as root (which is told, unless it is that user already).
+///
+/// # Errors
+/// The key at fault, and why.
+pub fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
+    let Some((uid, gid)) = identity(shared)? else { return Ok(()) };
+    if !geteuid().is_root() {
+        if geteuid() != uid || getegid() != gid {
+            log::warn!("not started as root: user and group of the configuration are not applied");
+        }
+        return Ok(());
+    }
+    make_spool(&shared.spool, uid, gid).map_err(|e| ("spool", format!("{} cannot be made: {e}", shared.spool.display())))?;
+    let failed = |step: &'static str| move |e: nix::Error| ("user", format!("{step} failed: {e}"));
+    match User::from_uid(uid) {
+        Ok(Some(user)) => {
+            let name = std::ffi::CString::new(user.name).map_err(|e| ("user", e.to_string()))?;
+            initgroups(&name, gid).map_err(failed("initgroups"))?;
+        }
+        _ => setgroups(&[gid]).map_err(failed("setgroups"))?,
+    }
+    setgid(gid).map_err(failed("setgid"))?;
+    setuid(uid).map_err(failed("setuid"))?;
+    let changed = getuid() == uid && geteuid() == uid && getegid() == gid;
+    if !changed || (!uid.is_root() && setuid(Uid::from_raw(0)).is_ok()) {
+        return Err(("user", "root could not be given up".to_owned()));
+    }
+    Ok(())
+}
+
+/// Whom to become. A `user` alone brings his own group.
+fn identity(shared: &Shared) -> Result<Option<(Uid, Gid)>, (&'static str, String)> {
+    let group = match &shared.group {
+        None => None,
+        Some(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Some(group.gid),
+            Ok(None) => return Err(("group", format!("there is no group {name}"))),
+            Err(e) => return Err(("group", format!("{name} cannot be looked up: {e}"))),
+        },
+    };
+    match &shared.user {
+        None => Ok(group.map(|gid| (geteuid(), gid))),
+        Some(name) => match User::from_name(name) {
+            Ok(Some(user)) => Ok(Some((user.uid, group.unwrap_or(user.gid)))),
+            Ok(None) => Err(("user", format!("there is no user {name}"))),
+            Err(e) => Err(("user", format!("{name} cannot be looked up: {e}"))),
+        },
+    }
+}
+
+/// A spool that is not there yet is made while there is the right to, and given to whom it is for.
+fn make_spool(spool: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
+    if fs::symlink_metadata(spool).is_ok() {
+        return Ok(());
+    }
+    if let Some(parent) = spool.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(spool)?;
+    if fs::symlink_metadata(spool)?.uid() != uid.as_raw() {
+        chown(spool, Some(uid), Some(gid))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! One session's life: a place, handshakes, the server, the relay, one closing log line.
+//!
+//! Runs in a thread of its own. Whatever happens in it, a panic included, ends this session and no other. A client that cannot
+//! be served is told so in its protocol's words.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::World;
+use super::keeper::{Keeper, Label};
+use super::limits::Ticket;
+use super::proxy::Proxy;
+use crate::config::TlsMode;
+use crate::net::stream::Stream;
+use crate::net::wait::Until;
+use crate::net::{dial, relay};
+use crate::protocol::End;
+
+/// A session needs little: buffers are on the heap, parsers do not recurse. (Debug builds need more than release builds.)
+const STACK: usize = 512 * 1024;
+/// One handshake, or the way to the server.
+const STEP: Duration = Duration::from_secs(30);
+/// How long a client is talked to that is not served.
+const REFUSAL: Duration = Duration::from_secs(5);
+/// How many such at once; what is above that is closed without a word.
+const REFUSERS_MAX: usize = 16;
+
+static REFUSERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Takes a client in: a session of its own, or a refusal. Returns at once.
+pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, client: SocketAddr) {
+    let shared = &proxy.shared;
+    let ticket = match world.limits.admit(client.ip(), shared.max_sessions, shared.max_sessions_per_client) {
+        Ok(ticket) => ticket,
+        Err(full) => {
+            proxy.counters.refused.add(1);
+            log::warn!("{} refused client={client} reason={} is reached", proxy.config.name, full.key());
+            return refuse(world, proxy, tcp, "Too many sessions, try again later");
+        }
+    };
+    let label = Label { id: world.next_id(), proxy: proxy.config.name.clone() };
+    // A thread that cannot be made takes what it was given with it: the socket has to be got back.
+    let socket = Arc::new(Mutex::new(Some(tcp)));
+    let body = {
+        let (world, proxy, socket) = (Arc::clone(world), Arc::clone(proxy), Arc::clone(&socket));
+        move || {
+            if let Some(tcp) = take(&socket) {
+                run(&world, &proxy, tcp, client, &label, ticket);
+            }
+        }
+    };
+    if let Err(e) = thread::Builder::new().name(format!("session {client}")).stack_size(STACK).spawn(body) {
+        proxy.counters.refused.add(1);
+        log::error!("{} refused client={client} reason=no thread: {e}", proxy.config.name);
+        if let Some(tcp) = take(&socket) {
+            refuse(world, proxy, tcp, "Too busy, try again later");
+        }
+    }
+}
+
+fn take(socket: &Mutex<Option<TcpStream>>) -> Option<TcpStream> {
+    socket.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Tells a client to come back, in a short-lived thread. Where there are too many of these, or no thread, it is just closed.
+fn refuse(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, text: &'static str) {
+    struct Place;
+    impl Drop for Place {
+        fn drop(&mut self) {
+            REFUSERS.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let count = REFUSERS.fetch_add(1, Ordering::Relaxed);
+    let place = Place;
+    if count >= REFUSERS_MAX {
+        return;
+    }
+    let (world, proxy) = (Arc::clone(world), Arc::clone(proxy));
+    let body = move || {
+        let _place = place;
+        let until = Until { deadline: Instant::now() + REFUSAL, stop: world.stop.as_fd() };
+        let Ok(mut stream) = Stream::new(tcp) else { return };
+        if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
+            match acceptor.accept(stream, until) {
+                Ok(tls) => stream = tls,
+                Err(_) => return,
+            }
+        }
+        stream.last_words(&proxy.speaker.refusal(text), until);
+    };
+    // The client is dropped, and with it closed, if this fails.
+    let _ = thread::Builder::new().name("refusal".to_owned()).stack_size(STACK).spawn(body);
+}
+
+fn run(world: &World, proxy: &Proxy, tcp: TcpStream, client: SocketAddr, label: &Label, ticket: Ticket) {
+    let begun = Instant::now();
+    proxy.counters.sessions.add(1);
+    log::debug!("{label} opened client={client}");
+    let mut keeper = Keeper::new(label.clone(), proxy.policy(), proxy.archive.clone(), Arc::clone(&proxy.counters));
+    let end = catch_unwind(AssertUnwindSafe(|| serve(world, proxy, tcp, label, &mut keeper)))
+        .unwrap_or_else(|_| End::Fault("panic: a bug of MailStore, see the line above".to_owned()));
+    if catch_unwind(AssertUnwindSafe(|| keeper.close())).is_err() {
+        log::error!("{label} drafts could not be brought to their end: a bug of MailStore; what was prepared is kept at the next start");
+    }
+    let (tally, (received, sent)) = (keeper.tally(), keeper.octets());
+    proxy.counters.received.add(received);
+    proxy.counters.sent.add(sent);
+    let user = keeper.user().map_or_else(|| "-".to_owned(), ToString::to_string);
+    let reason = match &end {
+        End::Orderly(reason) => *reason,
+        End::Fault(reason) => reason.as_str(),
+    };
+    log::info!(
+        "{label} closed client={client} user={user} time={}s received={received} sent={sent} kept={} duplicates={} not_kept={} reason={reason}",
+        begun.elapsed().as_secs(),
+        tally.kept,
+        tally.duplicates,
+        tally.not_kept,
+    );
+    // After all else: who waits for the last session may end the program.
+    drop(ticket);
+}
+
+fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &mut Keeper) -> End {
+    let login_deadline = Instant::now() + proxy.shared.login_timeout;
+    let until = Until { deadline: login_deadline, stop: world.stop.as_fd() };
+    let mut client = match Stream::new(tcp) {
+        Ok(stream) => stream,
+        Err(e) => return End::Fault(format!("the client's connection broke: {e}")),
+    };
+    if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
+        match acceptor.accept(client, until.at_most(STEP)) {
+            Ok(tls) => client = tls,
+            Err(why) => return End::Fault(format!("TLS handshake with the client failed: {why}")),
+        }
+    }
+    let (server, local) = match reach(proxy, until.at_most(STEP)) {
+        Ok(reached) => reached,
+        Err(why) => {
+            log::warn!("{label} server {} cannot be reached: {why}", proxy.config.upstream());
+            let words = proxy.speaker.refusal("The mail server cannot be reached, try again later");
+            client.last_words(&words, Until { deadline: Instant::now() + REFUSAL, ..until });
+            return End::Fault(format!("the server cannot be reached: {why}"));
+        }
+    };
+    let mut protocol = proxy.speaker.protocol(local);
+    let settings = relay::Settings {
+        login_deadline,
+        idle_timeout: proxy.shared.idle_timeout,
+        client_closed_wait: relay::CLIENT_CLOSED_WAIT,
+        client_gone_wait: relay::CLIENT_GONE_WAIT,
+        acceptor: proxy.acceptor.as_ref(),
+        connector: proxy.connector.as_ref(),
+        stop: world.stop.as_fd(),
+    };
+    relay::run(client, server, &mut *protocol, keeper, &settings).end
+}
+
+/// Connects to the server, with TLS where it is implicit. Also gives our address on that connection.
+fn reach(proxy: &Proxy, until: Until<'_>) -> Result<(Stream, SocketAddr), String> {
+    let tcp = dial::dial(&proxy.config.upstream_host, proxy.config.upstream_port, until)?;
+    let local = tcp.local_addr().map_err(|e| e.to_string())?;
+    let stream = Stream::new(tcp).map_err(|e| e.to_string())?;
+    match (proxy.config.upstream_tls, &proxy.connector) {
+        (TlsMode::Implicit, Some(connector)) => {
+            let stream = connector.connect(stream, until).map_err(|why| format!("TLS handshake failed: {why}"))?;
+            Ok((stream, local))
+        }
+        _ => Ok((stream, local)),
+    }
+}

@@ -1,0 +1,68 @@
+//! The life of `start_proxies` between its start and its end: signals.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::config::{self, Fault};
+use crate::logging;
+use crate::server::Server;
+
+/// Starts the proxies and runs until it is told to stop. 0: stopped as asked; 1: the configuration or the machine is at fault, which
+/// was told on standard error.
+pub fn run(file: PathBuf) -> ExitCode {
+    let config = match config::load(&file) {
+        Ok(config) => config,
+        Err(faults) => return failed(&faults),
+    };
+    logging::init(config.shared.log);
+    // Before anything else: from the first moment on, a signal must not kill the program half-way.
+    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
+        Ok(signals) => signals,
+        Err(e) => {
+            log::error!("signals cannot be handled: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut server = match Server::start(config) {
+        Ok(server) => Some(server),
+        Err(faults) => return failed(&faults),
+    };
+    let handle = signals.handle();
+    for signal in signals.forever() {
+        match (signal, &mut server) {
+            (SIGHUP, Some(server)) => server.reload(),
+            (SIGUSR1, Some(server)) => server.tell_counters(),
+            (SIGTERM | SIGINT, running) => match running.take() {
+                Some(server) => {
+                    // Elsewhere, so that a second signal is heard. It ends the loop when it is done.
+                    let handle = handle.clone();
+                    let stopping = thread::Builder::new().name("stop".to_owned()).spawn(move || {
+                        server.stop();
+                        handle.close();
+                    });
+                    if let Err(e) = stopping {
+                        log::error!("no thread to wait for the sessions in ({e}): stopping at once");
+                        return ExitCode::SUCCESS;
+                    }
+                }
+                None => {
+                    log::warn!("stopped at once, as asked a second time");
+                    return ExitCode::SUCCESS;
+                }
+            },
+            _ => {}
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn failed(faults: &[Fault]) -> ExitCode {
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    ExitCode::FAILURE
+}
