@@ -18,13 +18,17 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the program in a process group of its own; what it writes goes to `log`.
+    /// Starts the program in a process group of its own; what it writes goes to `log`. Postfix's master makes its group itself
+    /// (a session, which the leader of a group cannot have).
     pub fn spawn(name: &'static str, program: &Path, args: &[&str], envs: &[(&str, &str)], log: &Path) -> Daemon {
         let out = File::options().create(true).append(true).open(log).unwrap();
         // The program dies with the test that started it, also where that is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]).arg(program).args(args).envs(envs.iter().copied());
-        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).process_group(0);
+        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        if name != "postfix" {
+            command.process_group(0);
+        }
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         Daemon { name, child, log: log.to_owned() }
     }

@@ -64,6 +64,7 @@ impl Dovecot {
     }
 
     pub fn with(lab: &Lab, options: DovecotOptions) -> Dovecot {
+        let mut log = String::new();
         for _ in 0..5 {
             let dir = lab.folder("dovecot");
             let ports = free_ports();
@@ -75,8 +76,9 @@ impl Dovecot {
             if daemon.greets(&[(ports[0], "* OK"), (ports[1], ""), (ports[2], "+OK"), (ports[3], "")]) {
                 return Dovecot { _daemon: daemon, dir, options, ports };
             }
+            log = daemon.log();
         }
-        panic!("dovecot does not start, see its log above");
+        panic!("dovecot does not start:\n{log}");
     }
 
     /// The listener for this protocol and this kind of TLS.

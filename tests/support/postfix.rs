@@ -1,4 +1,4 @@
-//! A private Postfix: submission with logins (STARTTLS or implicit TLS), and an MX without, both delivering into Maildirs.
+//! A private Postfix: submission with logins (STARTTLS or implicit TLS), and an MX without, both delivering.
 //!
 //! Recipients in `example.org` and `example.net` are local. What a test can provoke, by the addresses or the subject:
 //! recipients `unknown…@` are rejected at RCPT, senders `nodata…@` at DATA, and a message whose subject holds `REJECT-ME` at its end.
@@ -30,6 +30,22 @@ pub struct Delivered {
 }
 
 impl Delivered {
+    /// The message without the fields that Postfix put before it: what is there behind its own `Received:`.
+    pub fn message(&self) -> &[u8] {
+        let own = b"Received: from ";
+        let mut rest = &self.bytes[..];
+        let mut inside = false;
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let line = &rest[..end];
+            if inside && !line.starts_with(b"\t") && !line.starts_with(b" ") {
+                return rest;
+            }
+            inside |= line.starts_with(own);
+            rest = &rest[end + 1..];
+        }
+        rest
+    }
+
     /// Whether the message that was sent (CRLF line ends) is the end of what was delivered.
     pub fn ends_with(&self, sent: &[u8]) -> bool {
         self.bytes.ends_with(&to_lf(sent))
@@ -51,6 +67,7 @@ impl Postfix {
     /// Logins are asked of this Dovecot. Needs root: Postfix's master and its delivery agents do.
     pub fn start(lab: &Lab, auth: &Dovecot) -> Postfix {
         assert!(is_root(), "these tests start a private Postfix, which only root can: run them as root");
+        let mut log = String::new();
         for _ in 0..5 {
             let dir = lab.folder("postfix");
             let ports = free_ports();
@@ -63,8 +80,9 @@ impl Postfix {
             if daemon.greets(&[(ports[0], "220 "), (ports[1], ""), (ports[2], "220 ")]) {
                 return Postfix { _daemon: daemon, dir, ports };
             }
+            log = daemon.log();
         }
-        panic!("postfix does not start, see its log above");
+        panic!("postfix does not start:\n{log}");
     }
 
     /// The submission service for this kind of TLS.
@@ -81,12 +99,17 @@ impl Postfix {
         self.ports[2]
     }
 
-    /// What lies in the Maildir of this recipient, oldest first.
+    /// What was delivered to this recipient, oldest first. (All lies in one Maildir; Postfix notes for whom.)
     pub fn delivered(&self, recipient: &str) -> Vec<Delivered> {
-        let (user, domain) = recipient.split_once('@').expect("user@domain");
-        let mut files = dovecot::entries(&self.dir.join("mail").join(domain).join(user).join("new"));
+        let mut files = dovecot::entries(&self.dir.join("mail/all/new"));
         files.sort();
-        files.iter().map(|file| Delivered { bytes: fs::read(file).unwrap() }).collect()
+        let all = files.iter().map(|file| Delivered { bytes: fs::read(file).unwrap() });
+        let field = format!("\nDelivered-To: {recipient}\n");
+        all.filter(|message| {
+            let fields = &message.bytes[..message.bytes.len().min(1000)];
+            fields.windows(field.len()).any(|window| window == field.as_bytes())
+        })
+        .collect()
     }
 
     /// Waits until so many messages were delivered to the recipient, and gives them.
@@ -116,9 +139,6 @@ fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3]) {
     make(dir.join("data"), 0o700, postfix, None);
     make(dir.join("queue"), 0o755, 0, None);
     make(dir.join("mail"), 0o755, 65534, Some(65534));
-    for domain in ["example.org", "example.net"] {
-        make(dir.join("mail").join(domain), 0o755, 65534, Some(65534));
-    }
     let queue = dir.join("queue");
     make(queue.join("pid"), 0o755, 0, None);
     make(queue.join("maildrop"), 0o1730, postfix, Some(postdrop));
@@ -128,7 +148,6 @@ fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3]) {
     }
 
     let conf = dir.join("conf");
-    fs::write(conf.join("mailboxes"), "/^(.+)@(example\\.(org|net))$/ $2/$1/\n").unwrap();
     fs::write(conf.join("recipients"), "/^unknown/ 550 5.1.1 No such mailbox\n").unwrap();
     fs::write(conf.join("senders"), "/^nodata/ 554 5.7.1 Not this sender\n").unwrap();
     fs::write(conf.join("headers"), "/^Subject:.*REJECT-ME/ REJECT not this subject\n").unwrap();
@@ -151,11 +170,12 @@ myhostname = mx.example.org
 mydestination =
 alias_maps =
 local_recipient_maps =
+local_header_rewrite_clients =
 mynetworks =
 relayhost =
 default_transport = error:no mail leaves the tests
 virtual_mailbox_domains = example.org, example.net
-virtual_mailbox_maps = regexp:{c}/mailboxes
+virtual_mailbox_maps = static:all/
 virtual_mailbox_base = {d}/mail
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
@@ -202,7 +222,7 @@ cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 discard
+bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
