@@ -1,0 +1,62 @@
+//! `scripts/demo`, as a newcomer runs it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Builds into the folder that this test was built into: hardly anything is left to be done then.
+fn demo() -> Child {
+    let target = Path::new(env!("CARGO_BIN_EXE_start_proxies")).ancestors().nth(2).expect("cargo's target folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo");
+    let mut command = Command::new(script);
+    command.env("CARGO_TARGET_DIR", target).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("scripts/demo")
+}
+
+/// The temporary folder, by the line that tells it.
+fn folder(said: &str) -> PathBuf {
+    let line = said.lines().find(|line| line.starts_with("All of this runs")).expect("the line about the folder");
+    PathBuf::from(line.rsplit(' ').next().expect("the folder").trim_end_matches('.'))
+}
+
+#[test]
+fn shows_and_proves_it() {
+    let output = demo().wait_with_output().expect("scripts/demo");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    for expected in [
+        "   ok  what he got is what Alice sent, byte for byte\n",
+        "   ok  the host has it no longer: his mailbox there is empty\n",
+        "   mailSpool/example.com/alice/\n      .Sent/cur/\n",
+        "      .Work.2026/new/\n",
+        "   mailSpool/example.com/bob/\n      new/\n",
+        "| sha256sum --check --quiet\n",
+        "   ok  bob@example.com, INBOX: Dovecot serves the same message, byte for byte\n",
+        "   ok  start_proxies ended in order after SIGTERM\n",
+        "\nHow to go on with your own mail server:\n",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is missing in\n{said}");
+    }
+    assert_eq!(said.matches("   proven  ").count(), 6, "{said}");
+    assert!(!folder(&said).exists(), "the temporary folder is still there");
+}
+
+#[test]
+fn clears_up_when_it_is_interrupted() {
+    let mut demo = demo();
+    let mut lines = BufReader::new(demo.stdout.take().expect("its output"));
+    let mut said = String::new();
+    while !said.contains("\n2. ") {
+        assert_ne!(lines.read_line(&mut said).expect("a line"), 0, "it ended too early:\n{said}");
+    }
+    kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGTERM).expect("sending SIGTERM");
+    lines.read_to_string(&mut said).expect("the rest");
+    let status = demo.wait().expect("its end");
+    // On a very slow machine the signal may find it at its end.
+    assert!(matches!(status.code(), Some(0 | 143)), "{status}\n{said}");
+    assert!(!folder(&said).exists(), "the temporary folder is still there");
+}
