@@ -35,7 +35,7 @@ fn shows_and_proves_it() {
         "      .Work.2026/new/\n",
         "   mailSpool/example.com/bob/\n      new/\n",
         "| sha256sum --check --quiet\n",
-        "   ok  bob@example.com, INBOX: Dovecot serves the same message, byte for byte\n",
+        "   ok  bob@example.com, INBOX: Dovecot serves the same bytes (1 message)\n",
         "   ok  start_proxies ended in order after SIGTERM\n",
         "\nHow to go on with your own mail server:\n",
     ] {

@@ -199,7 +199,7 @@ fn same(what: &str, found: &[Vec<u8>], expected: &[Vec<u8>]) -> Result<()> {
 }
 
 fn count(messages: usize) -> String {
-    if messages == 1 { "message".to_owned() } else { format!("{messages} messages") }
+    if messages == 1 { "1 message".to_owned() } else { format!("{messages} messages") }
 }
 
 /// Every file is what its name says, and the files are exactly what was to be kept.
@@ -243,7 +243,7 @@ fn read_back(stage: &Stage, spool: &Path, kept: &[Kept]) -> Result<()> {
         served.sort();
         files.sort();
         same(&format!("what Dovecot serves from {folder} of {user}"), &served, &files)?;
-        ok(&format!("{user}, {folder}: Dovecot serves the same {}, byte for byte", count(served.len())));
+        ok(&format!("{user}, {folder}: Dovecot serves the same bytes ({})", count(served.len())));
     }
     stage.stop(pid).map(drop)
 }
