@@ -25,34 +25,21 @@ pub enum Command {
 
 /// Understands the arguments (without the program's name). An error is wrong usage: one line for the user; exit status 2.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let args = args
-        .into_iter()
-        .map(into_utf8)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(with_hint)?;
+    let args = args.into_iter().map(into_utf8).collect::<Result<Vec<_>, _>>().map_err(with_hint)?;
     let options = options();
-    let given = options
-        .parse(&args)
-        .map_err(|fault| with_hint(explain(&fault)))?;
+    let given = options.parse(&args).map_err(|fault| with_hint(explain(&fault)))?;
     if let Some(operand) = given.free.first() {
-        return Err(with_hint(format!(
-            "{operand:?} is an operand, and there are none; a file is named with -c FILE"
-        )));
+        return Err(with_hint(format!("{operand:?} is an operand, and there are none; a file is named with -c FILE")));
     }
     let config = given.opt_str("config");
     if config.as_deref() == Some("") {
-        return Err(with_hint(
-            "the name of the file after -c is empty".to_owned(),
-        ));
+        return Err(with_hint("the name of the file after -c is empty".to_owned()));
     }
     let config = config.map(PathBuf::from);
     Ok(if given.opt_present("help") {
         Command::Help(help(&options))
     } else if given.opt_present("version") {
-        Command::Version(format!(
-            "start_proxies (MailStore) {}\n",
-            env!("CARGO_PKG_VERSION")
-        ))
+        Command::Version(format!("start_proxies (MailStore) {}\n", env!("CARGO_PKG_VERSION")))
     } else if given.opt_present("test") {
         Command::Test { config }
     } else {
@@ -73,16 +60,17 @@ pub fn config_file(given: Option<PathBuf>) -> Result<PathBuf, String> {
 
 /// The first of these that is there. One that cannot be looked at (no permission) counts: reading it gives the reason.
 fn first_of(files: &[&Path]) -> Option<PathBuf> {
-    files
-        .iter()
-        .find(|file| file.try_exists().unwrap_or(true))
-        .map(|file| file.to_path_buf())
+    files.iter().find(|file| file.try_exists().unwrap_or(true)).map(|file| file.to_path_buf())
 }
 
 fn options() -> Options {
     let mut options = Options::new();
     options.optopt("c", "config", "the INI file to read", "FILE");
-    options.optflag("t", "test", "check the file, the certificates, the spool and the addresses, tell what was understood, and exit");
+    options.optflag(
+        "t",
+        "test",
+        "check the file, the certificates, the spool and the addresses, tell what was understood, and exit",
+    );
     options.optflag("h", "help", "print this and exit");
     options.optflag("V", "version", "print the version and exit");
     options
@@ -104,8 +92,7 @@ fn help(options: &Options) -> String {
 
 /// `getopts` would call such an argument an unknown option.
 fn into_utf8(arg: OsString) -> Result<String, String> {
-    arg.into_string()
-        .map_err(|arg: OsString| format!("the argument {:?} is not UTF-8", OsStr::new(&arg)))
+    arg.into_string().map_err(|arg: OsString| format!("the argument {:?} is not UTF-8", OsStr::new(&arg)))
 }
 
 fn explain(fault: &Fail) -> String {
@@ -147,42 +134,23 @@ mod tests {
     fn every_form_of_each_option_is_understood() {
         assert_eq!(typed(""), Ok(Command::Run { config: None }));
         for line in ["-c a.ini", "-ca.ini", "--config a.ini", "--config=a.ini"] {
-            assert_eq!(
-                typed(line),
-                Ok(Command::Run {
-                    config: file("a.ini")
-                }),
-                "{line}"
-            );
+            assert_eq!(typed(line), Ok(Command::Run { config: file("a.ini") }), "{line}");
         }
         for line in ["-t", "--test"] {
             assert_eq!(typed(line), Ok(Command::Test { config: None }), "{line}");
         }
         for line in ["-t -c a.ini", "-tc a.ini", "--config a.ini --test"] {
-            assert_eq!(
-                typed(line),
-                Ok(Command::Test {
-                    config: file("a.ini")
-                }),
-                "{line}"
-            );
+            assert_eq!(typed(line), Ok(Command::Test { config: file("a.ini") }), "{line}");
         }
     }
 
     #[test]
     fn help_and_version_come_before_all_else() {
         for line in ["-h", "--help", "-h -t -c a.ini", "-V -h"] {
-            let Ok(Command::Help(text)) = typed(line) else {
-                panic!("{line}: not the help")
-            };
-            for needed in [
-                "-c, --config FILE",
-                "-t, --test",
-                "-h, --help",
-                "-V, --version",
-                USUAL_FILES[0],
-                USUAL_FILES[1],
-            ] {
+            let Ok(Command::Help(text)) = typed(line) else { panic!("{line}: not the help") };
+            for needed in
+                ["-c, --config FILE", "-t, --test", "-h, --help", "-V, --version", USUAL_FILES[0], USUAL_FILES[1]]
+            {
                 assert!(text.contains(needed), "{needed} is missing in {text}");
             }
         }
@@ -203,28 +171,14 @@ mod tests {
             ("-c", "the option -c needs a value: -c FILE"),
             ("--test=yes", "the option --test takes no value"),
             ("--config=", "the name of the file after -c is empty"),
-            (
-                "a.ini",
-                "\"a.ini\" is an operand, and there are none; a file is named with -c FILE",
-            ),
-            (
-                "-h a.ini",
-                "\"a.ini\" is an operand, and there are none; a file is named with -c FILE",
-            ),
-            (
-                "-- -t",
-                "\"-t\" is an operand, and there are none; a file is named with -c FILE",
-            ),
+            ("a.ini", "\"a.ini\" is an operand, and there are none; a file is named with -c FILE"),
+            ("-h a.ini", "\"a.ini\" is an operand, and there are none; a file is named with -c FILE"),
+            ("-- -t", "\"-t\" is an operand, and there are none; a file is named with -c FILE"),
         ] {
             assert_eq!(typed(line), Err(with_hint(text.to_owned())), "{line}");
         }
         let odd = parse([OsString::from_vec(b"-c\xff".to_vec())]);
-        assert_eq!(
-            odd,
-            Err(with_hint(
-                "the argument \"-c\\xFF\" is not UTF-8".to_owned()
-            ))
-        );
+        assert_eq!(odd, Err(with_hint("the argument \"-c\\xFF\" is not UTF-8".to_owned())));
     }
 
     #[test]
@@ -241,9 +195,6 @@ mod tests {
 
     #[test]
     fn a_given_file_is_not_looked_at() {
-        assert_eq!(
-            config_file(file("nowhere/at/all.ini")),
-            Ok(PathBuf::from("nowhere/at/all.ini"))
-        );
+        assert_eq!(config_file(file("nowhere/at/all.ini")), Ok(PathBuf::from("nowhere/at/all.ini")));
     }
 }

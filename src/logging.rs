@@ -27,9 +27,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// Starts logging at this level. A second call only sets the level.
 pub fn init(level: LevelFilter) {
     let logger = LOGGER.get_or_init(|| {
-        let filters = std::env::var(OVERRIDE)
-            .ok()
-            .filter(|filters| !filters.trim().is_empty());
+        let filters = std::env::var(OVERRIDE).ok().filter(|filters| !filters.trim().is_empty());
         Logger::new(filters.as_deref(), Target::Stderr)
     });
     // An error says that a logger was there before (ours, or a test's): then that one goes on.
@@ -122,10 +120,7 @@ impl Logger {
             return self.inner.filter();
         }
         let level = self.level.load(Ordering::Relaxed);
-        LevelFilter::iter()
-            .find(|filter| *filter as usize == level)
-            .unwrap_or(LevelFilter::Info)
-            .max(LevelFilter::Info)
+        LevelFilter::iter().find(|filter| *filter as usize == level).unwrap_or(LevelFilter::Info).max(LevelFilter::Info)
     }
 }
 
@@ -154,12 +149,7 @@ fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\u{2028}'
-            | '\u{2029}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {
+            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c if c.is_control() => {
@@ -174,9 +164,7 @@ fn one_line(text: &str) -> String {
 fn panic_text(info: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");
-    let place = info
-        .location()
-        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     // Only a literal is a `&'static str`; what `format!` made is a `String`.
     let message = info
         .payload()
@@ -209,20 +197,11 @@ mod tests {
 
     fn logger(filters: Option<&str>) -> (Logger, Sink) {
         let sink = Sink::default();
-        (
-            Logger::new(filters, Target::Pipe(Box::new(sink.clone()))),
-            sink,
-        )
+        (Logger::new(filters, Target::Pipe(Box::new(sink.clone()))), sink)
     }
 
     fn log(logger: &Logger, target: &str, level: Level, text: &str) {
-        logger.log(
-            &Record::builder()
-                .target(target)
-                .level(level)
-                .args(format_args!("{text}"))
-                .build(),
-        );
+        logger.log(&Record::builder().target(target).level(level).args(format_args!("{text}")).build());
     }
 
     fn shown(sink: &Sink) -> String {
@@ -236,29 +215,19 @@ mod tests {
         let line = shown(&sink);
         let (time, rest) = line.split_once(' ').unwrap();
         assert_eq!(rest, "INFO 7f3a pop3 kept\n");
-        let shape: String = time
-            .chars()
-            .map(|c| if c.is_ascii_digit() { '9' } else { c })
-            .collect();
+        let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
         assert_eq!(shape, "9999-99-99T99:99:99Z");
     }
 
     #[test]
     fn the_level_changes_while_it_runs() {
         let (logger, sink) = logger(None);
-        for (level, max) in [
-            (LevelFilter::Error, LevelFilter::Info),
-            (LevelFilter::Debug, LevelFilter::Debug),
-        ] {
+        for (level, max) in [(LevelFilter::Error, LevelFilter::Info), (LevelFilter::Debug, LevelFilter::Debug)] {
             logger.set_level(level);
             assert_eq!(logger.max_level(), max);
             for record in Level::iter() {
                 log(&logger, "mailstore", record, "text");
-                assert_eq!(
-                    !shown(&sink).is_empty(),
-                    record <= level,
-                    "{record} at {level}"
-                );
+                assert_eq!(!shown(&sink).is_empty(), record <= level, "{record} at {level}");
             }
         }
     }
@@ -289,24 +258,19 @@ mod tests {
     #[test]
     fn a_message_cannot_forge_a_line() {
         let (logger, sink) = logger(None);
-        log(
-            &logger,
-            "mailstore",
-            Level::Warn,
-            "a\r\n2026-11-23T14:31:23Z INFO kept\u{1b}[2J\u{85}\u{2028}\u{202e}ü\\",
-        );
+        log(&logger, "mailstore", Level::Warn, "a\r\n2026-11-23T14:31:23Z INFO kept\u{1b}[2J\u{85}\u{2028}\u{202e}ü\\");
         let line = shown(&sink);
-        assert!(line.ends_with(" WARN a\\x0d\\x0a2026-11-23T14:31:23Z INFO kept\\x1b[2J\\x85\\u{2028}\\u{202e}ü\\\n"), "{line}");
+        assert!(
+            line.ends_with(" WARN a\\x0d\\x0a2026-11-23T14:31:23Z INFO kept\\x1b[2J\\x85\\u{2028}\\u{202e}ü\\\n"),
+            "{line}"
+        );
     }
 
     #[test]
     fn escape_keeps_only_plain_ascii() {
         assert_eq!(escape(b""), "");
         assert_eq!(escape(b"user@example.com"), "user@example.com");
-        assert_eq!(
-            escape(b"a b\tc\\\"d\r\n\x00\x7f\xff"),
-            "a\\x20b\\x09c\\x5c\\x22d\\x0d\\x0a\\x00\\x7f\\xff"
-        );
+        assert_eq!(escape(b"a b\tc\\\"d\r\n\x00\x7f\xff"), "a\\x20b\\x09c\\x5c\\x22d\\x0d\\x0a\\x00\\x7f\\xff");
         assert_eq!(escape(&[b'a'; 200]), "a".repeat(200));
         assert_eq!(escape(&[b'a'; 201]), format!("{}...", "a".repeat(200)));
     }
@@ -329,11 +293,7 @@ mod tests {
         let _ = std::panic::catch_unwind(|| panic!("password {secret}"));
         std::panic::set_hook(before);
         let told = told.lock().unwrap();
-        assert!(
-            told[0].contains("src/logging.rs:") && told[0].ends_with(": a fixed text"),
-            "{}",
-            told[0]
-        );
+        assert!(told[0].contains("src/logging.rs:") && told[0].ends_with(": a fixed text"), "{}", told[0]);
         assert!(
             told[1].contains("src/logging.rs:")
                 && told[1].ends_with(": its message is not shown: it may hold private text")

@@ -28,7 +28,9 @@ fn test(file: &Path) -> ExitCode {
     let tried = config::load(file).and_then(|config| server::check::test(&config).map(|()| config));
     match tried {
         Ok(config) => print(&config.proxies.iter().map(|proxy| format!("{proxy}\n")).collect::<String>()),
-        Err(faults) => complain(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), ExitCode::FAILURE),
+        Err(faults) => {
+            complain(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), ExitCode::FAILURE)
+        }
     }
 }
 

@@ -19,10 +19,7 @@ pub fn encode(name: &str) -> String {
         rest = &rest[plain..];
         let shifted = rest.find(is_plain).unwrap_or(rest.len());
         if shifted > 0 {
-            let utf16: Vec<u8> = rest[..shifted]
-                .encode_utf16()
-                .flat_map(u16::to_be_bytes)
-                .collect();
+            let utf16: Vec<u8> = rest[..shifted].encode_utf16().flat_map(u16::to_be_bytes).collect();
             out.push('&');
             out.push_str(&BASE64.encode(utf16));
             out.push('-');

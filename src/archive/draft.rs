@@ -94,11 +94,7 @@ impl Draft {
         }
         let Some(first) = copies.first_mut() else {
             let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no destination");
-            return Err(Error::new(
-                "begin a draft below",
-                shared.spool.root(),
-                cause,
-            ));
+            return Err(Error::new("begin a draft below", shared.spool.root(), cause));
         };
         let (file, path) = shared.spool.create(&first.place, first.unique.text())?;
         first.tmp = Some(path);
@@ -261,37 +257,22 @@ impl Draft {
         if known.iter().any(Option::is_none) {
             self.flush()?;
         }
-        for (number, _) in known
-            .iter()
-            .enumerate()
-            .skip(1)
-            .filter(|(_, known)| known.is_none())
-        {
+        for (number, _) in known.iter().enumerate().skip(1).filter(|(_, known)| known.is_none()) {
             let name = self.copies[number].unique.text().to_string();
             self.link(number, &name)?;
         }
-        known
-            .into_iter()
-            .enumerate()
-            .map(|(number, known)| self.place_copy(number, &hash, known))
-            .collect()
+        known.into_iter().enumerate().map(|(number, known)| self.place_copy(number, &hash, known)).collect()
     }
 
     /// Moves every prepared copy to its folder, but where the owner has the message already. One that fails does not stop the others.
     fn place(&mut self) -> Result<Vec<Placed>, Error> {
         let hash: Hash = self.hasher.clone().finalize().into();
-        let tried: Vec<Result<Placed, Error>> = (0..self.copies.len())
-            .map(|number| self.place_copy(number, &hash, None))
-            .collect();
+        let tried: Vec<Result<Placed, Error>> =
+            (0..self.copies.len()).map(|number| self.place_copy(number, &hash, None)).collect();
         tried.into_iter().collect()
     }
 
-    fn place_copy(
-        &mut self,
-        number: usize,
-        hash: &Hash,
-        known: Option<Mark>,
-    ) -> Result<Placed, Error> {
+    fn place_copy(&mut self, number: usize, hash: &Hash, known: Option<Mark>) -> Result<Placed, Error> {
         let shared = Arc::clone(&self.shared);
         let (size, maildir) = (self.size, self.copies[number].place.maildir.clone());
         let (duplicate, mark) = match known {
@@ -303,18 +284,10 @@ impl Draft {
                 }
                 let name = self.move_copy(number, hash)?;
                 let copy = &self.copies[number];
-                Ok((
-                    false,
-                    lookup.insert(&copy.place, copy.to.outgoing, &name, hash),
-                ))
+                Ok((false, lookup.insert(&copy.place, copy.to.outgoing, &name, hash)))
             })?,
         };
-        let kept = Kept {
-            destination: self.copies[number].to.clone(),
-            size,
-            hash: safe::hex(hash),
-            duplicate,
-        };
+        let kept = Kept { destination: self.copies[number].to.clone(), size, hash: safe::hex(hash), duplicate };
         let left = match self.state {
             State::Prepared => self.copies[number].tmp.take(),
             // Removed with the draft: the first one's may still be linked to.
@@ -338,9 +311,7 @@ impl Draft {
                 // The name that a prepared file would have: it is whole, and must be found after a crash.
                 self.copy(number, &name)?;
             }
-            self.copies[number]
-                .move_to(&path)
-                .map_err(|e| Error::new("rename a draft to", &path, e))?;
+            self.copies[number].move_to(&path).map_err(|e| Error::new("rename a draft to", &path, e))?;
         }
         self.copies[number].tmp = None;
         Ok(name)
@@ -369,8 +340,7 @@ impl Draft {
         while at < self.size {
             let read = read_some(&self.file, &mut chunk, at);
             let len = read.map_err(|e| Error::new("read the file", self.path(), e))?;
-            file.write_all(&chunk[..len])
-                .map_err(|e| Error::new("write the file", &path, e))?;
+            file.write_all(&chunk[..len]).map_err(|e| Error::new("write the file", &path, e))?;
             at += len as u64;
         }
         self.set_mtime(&file, &path)?;
@@ -408,11 +378,7 @@ impl Draft {
             State::Broken => "an earlier write failed",
             State::Prepared => "it is prepared already",
         };
-        Err(Error::new(
-            "add to the draft",
-            self.path(),
-            io::Error::other(why),
-        ))
+        Err(Error::new("add to the draft", self.path(), io::Error::other(why)))
     }
 
     /// Removes what lies in `tmp`.
@@ -479,9 +445,7 @@ fn read_some(file: &File, chunk: &mut [u8], at: u64) -> io::Result<usize> {
 fn plausible(seconds: i64) -> Option<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let latest = i64::try_from(now.as_secs()).ok()? + DATE_AHEAD_MAX_S;
-    u64::try_from(seconds)
-        .ok()
-        .filter(|_| seconds > 0 && seconds <= latest)
+    u64::try_from(seconds).ok().filter(|_| seconds > 0 && seconds <= latest)
 }
 
 #[cfg(test)]

@@ -18,11 +18,7 @@ pub struct Error {
 impl Error {
     /// `step` completes "cannot …": `flush the folder`.
     pub(super) fn new(step: &'static str, path: &Path, cause: io::Error) -> Error {
-        Error {
-            step,
-            path: path.to_path_buf(),
-            cause,
-        }
+        Error { step, path: path.to_path_buf(), cause }
     }
 
     /// The kind of the system's error: `StorageFull`, `PermissionDenied`, …
@@ -47,13 +43,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot {} {}: {}",
-            self.step,
-            escape_path(&self.path),
-            self.cause
-        )
+        write!(f, "cannot {} {}: {}", self.step, escape_path(&self.path), self.cause)
     }
 }
 
@@ -65,12 +55,7 @@ impl std::error::Error for Error {
 
 /// Component by component: a path is longer than what [`logging::escape`] lets stand, and its end matters most.
 fn escape_path(path: &Path) -> String {
-    let components: Vec<String> = path
-        .as_os_str()
-        .as_bytes()
-        .split(|&b| b == b'/')
-        .map(logging::escape)
-        .collect();
+    let components: Vec<String> = path.as_os_str().as_bytes().split(|&b| b == b'/').map(logging::escape).collect();
     components.join("/")
 }
 
@@ -80,15 +65,8 @@ mod tests {
 
     #[test]
     fn reads_as_a_sentence() {
-        let error = Error::new(
-            "flush the folder",
-            Path::new("/spool/a b/new"),
-            io::Error::from_raw_os_error(5),
-        );
-        assert_eq!(
-            error.to_string(),
-            "cannot flush the folder /spool/a\\x20b/new: Input/output error (os error 5)"
-        );
+        let error = Error::new("flush the folder", Path::new("/spool/a b/new"), io::Error::from_raw_os_error(5));
+        assert_eq!(error.to_string(), "cannot flush the folder /spool/a\\x20b/new: Input/output error (os error 5)");
         assert_eq!(error.again().to_string(), error.to_string());
     }
 }

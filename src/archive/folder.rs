@@ -16,9 +16,7 @@ pub struct Folder {
 
 impl Folder {
     pub fn inbox() -> Folder {
-        Folder {
-            name: String::new(),
-        }
+        Folder { name: String::new() }
     }
 
     /// The folder of these levels, outermost first, each in modified UTF-7 as on the wire. What a file system or Maildir++ cannot hold in
@@ -45,19 +43,13 @@ impl Folder {
                 }
             }
         }
-        Folder {
-            name: safe::fit(name),
-        }
+        Folder { name: safe::fit(name) }
     }
 
     /// The folder of a name that the administrator wrote (`sent_folder`): `/` and `.` separate levels, UTF-8 becomes modified
     /// UTF-7, empty levels do not count. Nothing at all is the inbox.
     pub fn parse(name: &str) -> Folder {
-        let levels: Vec<String> = name
-            .split(['/', '.'])
-            .filter(|level| !level.is_empty())
-            .map(utf7::encode)
-            .collect();
+        let levels: Vec<String> = name.split(['/', '.']).filter(|level| !level.is_empty()).map(utf7::encode).collect();
         let levels: Vec<&[u8]> = levels.iter().map(|level| level.as_bytes()).collect();
         Folder::new(&levels)
     }
@@ -136,10 +128,7 @@ mod tests {
 
     fn level() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
-            proptest::collection::vec(
-                prop_oneof![Just(b'.'), Just(b'%'), Just(b'/'), Just(b'2'), Just(b'E')],
-                0..4
-            ),
+            proptest::collection::vec(prop_oneof![Just(b'.'), Just(b'%'), Just(b'/'), Just(b'2'), Just(b'E')], 0..4),
             proptest::collection::vec(any::<u8>(), 0..100),
             proptest::collection::vec(any::<u8>(), 200..260),
         ]

@@ -71,19 +71,13 @@ pub(super) struct Lookup<'a> {
 
 impl Known {
     pub(super) fn new(names_max: usize) -> Known {
-        Known {
-            names_max,
-            owners: Mutex::default(),
-        }
+        Known { names_max, owners: Mutex::default() }
     }
 
     /// Does something with what is known of one Maildir while nobody else does.
     pub(super) fn with<T>(&self, maildir: &Path, action: impl FnOnce(&mut Lookup<'_>) -> T) -> T {
         let shared = self.open(maildir);
-        let mut lookup = Lookup {
-            shared: &shared,
-            seen: lock(&shared),
-        };
+        let mut lookup = Lookup { shared: &shared, seen: lock(&shared) };
         let result = action(&mut lookup);
         self.account(maildir, lookup.seen.cost());
         result
@@ -131,11 +125,7 @@ impl Known {
             return Arc::clone(&slot.seen);
         }
         let seen = Arc::new(Mutex::new(Seen::new(maildir.to_path_buf(), self.names_max)));
-        let slot = Slot {
-            seen: Arc::clone(&seen),
-            cost: OWNER_COST,
-            used,
-        };
+        let slot = Slot { seen: Arc::clone(&seen), cost: OWNER_COST, used };
         owners.cost += slot.cost;
         owners.slots.insert(maildir.to_path_buf(), slot);
         seen
@@ -213,13 +203,7 @@ impl Lookup<'_> {
     }
 
     /// A message was renamed into `new` or `cur` (`outgoing`) of the folder under this name.
-    pub(super) fn insert(
-        &mut self,
-        place: &Place,
-        outgoing: bool,
-        name: &str,
-        hash: &Hash,
-    ) -> Mark {
+    pub(super) fn insert(&mut self, place: &Place, outgoing: bool, name: &str, hash: &Hash) -> Mark {
         let path = place.leaf(outgoing);
         let path = path.strip_prefix(&self.seen.maildir).unwrap_or(&path);
         let leaf = self.seen.leaf(path);
@@ -231,12 +215,7 @@ impl Lookup<'_> {
     }
 
     fn mark(&self, place: Place, leaf: usize, change: u64) -> Mark {
-        Mark {
-            seen: Arc::clone(self.shared),
-            place,
-            leaf,
-            change,
-        }
+        Mark { seen: Arc::clone(self.shared), place, leaf, change }
     }
 }
 
@@ -286,9 +265,7 @@ mod tests {
 
         fn has(&self, owner: &str, hash: u8) -> bool {
             let maildir = self.place(owner).maildir;
-            self.known
-                .with(&maildir, |lookup| lookup.find(&[hash; 32], 0))
-                .is_some()
+            self.known.with(&maildir, |lookup| lookup.find(&[hash; 32], 0)).is_some()
         }
     }
 
@@ -352,9 +329,7 @@ mod tests {
         mailbox.put("a", 1);
         let anew = Known::new(100);
         let maildir = mailbox.place("a").maildir;
-        let mark = anew
-            .with(&maildir, |lookup| lookup.find(&[1; 32], 0))
-            .unwrap();
+        let mark = anew.with(&maildir, |lookup| lookup.find(&[1; 32], 0)).unwrap();
         assert_eq!(lock(&mark.seen).leaves[mark.leaf].flushed, 0);
         anew.flush(&mailbox.spool, &mark).unwrap();
         assert!(lock(&mark.seen).leaves[mark.leaf].flushed >= mark.change);

@@ -40,11 +40,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(maildir: PathBuf, dir_name: &str) -> Place {
-        let dir = if dir_name.is_empty() {
-            maildir.clone()
-        } else {
-            maildir.join(dir_name)
-        };
+        let dir = if dir_name.is_empty() { maildir.clone() } else { maildir.join(dir_name) };
         Place { maildir, dir }
     }
 
@@ -60,11 +56,7 @@ impl Place {
 
 impl Spool {
     pub(super) fn new(root: PathBuf, sync: bool) -> Spool {
-        Spool {
-            root,
-            sync,
-            anchored: Mutex::default(),
-        }
+        Spool { root, sync, anchored: Mutex::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -150,8 +142,7 @@ impl Spool {
         if !self.sync {
             return Ok(());
         }
-        file.sync_all()
-            .map_err(|e| Error::new("flush the file", path, e))
+        file.sync_all().map_err(|e| Error::new("flush the file", path, e))
     }
 
     /// The directory's entries are on disk.
@@ -159,9 +150,7 @@ impl Spool {
         if !self.sync {
             return Ok(());
         }
-        File::open(path)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|e| Error::new("flush the folder", path, e))
+        File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| Error::new("flush the folder", path, e))
     }
 
     /// Makes the root where it is missing. Returns the directories made, outermost first.
@@ -207,9 +196,7 @@ impl Spool {
         let file = create_file(&path).map_err(|e| Error::new("create a file", &path, e))?;
         let tried = self
             .flush_file(&file, &path)
-            .and_then(|()| {
-                fs::rename(&path, &renamed).map_err(|e| Error::new("rename the file", &path, e))
-            })
+            .and_then(|()| fs::rename(&path, &renamed).map_err(|e| Error::new("rename the file", &path, e)))
             .and_then(|()| self.flush_dir(&self.root));
         let left = if renamed.exists() { &renamed } else { &path };
         let removed = fs::remove_file(left).map_err(|e| Error::new("remove the file", left, e));
@@ -217,10 +204,7 @@ impl Spool {
     }
 
     fn below<'a>(&self, maildir: &'a Path) -> std::path::Components<'a> {
-        maildir
-            .strip_prefix(&self.root)
-            .unwrap_or(maildir)
-            .components()
+        maildir.strip_prefix(&self.root).unwrap_or(maildir).components()
     }
 
     fn anchored(&self) -> MutexGuard<'_, Anchored> {
@@ -229,12 +213,7 @@ impl Spool {
 }
 
 fn create_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     // The umask may have taken away more than we can spare.
     file.set_permissions(Permissions::from_mode(0o600))?;
     Ok(file)

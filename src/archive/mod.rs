@@ -164,9 +164,6 @@ impl Shared {
             }
             Ok(placed.kept)
         };
-        placed
-            .into_iter()
-            .map(|placed| placed?.into_iter().map(finish).collect())
-            .collect()
+        placed.into_iter().map(|placed| placed?.into_iter().map(finish).collect()).collect()
     }
 }

@@ -42,16 +42,8 @@ impl Unique {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // A clock before 1970 still gives names that this process never used.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let text = format!(
-            "{}.M{:06}P{}Q{count}.{}",
-            now.as_secs(),
-            now.subsec_micros(),
-            std::process::id(),
-            *HOST
-        );
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let text = format!("{}.M{:06}P{}Q{count}.{}", now.as_secs(), now.subsec_micros(), std::process::id(), *HOST);
         live().insert(count);
         Unique { text, count }
     }
@@ -147,26 +139,14 @@ pub(super) fn parse(name: &[u8]) -> Option<Parsed<'_>> {
                 _ => return None,
             };
             let hash = unhex(hash.as_bytes())?;
-            (
-                host,
-                Some(Prepared {
-                    size,
-                    hash,
-                    outgoing,
-                }),
-            )
+            (host, Some(Prepared { size, hash, outgoing }))
         }
     };
     let host_is_ours = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'\\');
     if host.is_empty() || !host.bytes().all(host_is_ours) {
         return None;
     }
-    Some(Parsed {
-        pid: u32::try_from(pid).ok()?,
-        count,
-        host,
-        prepared,
-    })
+    Some(Parsed { pid: u32::try_from(pid).ok()?, count, host, prepared })
 }
 
 /// Where in a message's name its hash lies, and the hash. Flags, and fields that others add, may follow it.
@@ -180,9 +160,7 @@ pub(super) fn find_hash(name: &[u8]) -> Option<(usize, Hash)> {
 }
 
 fn number(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
@@ -217,14 +195,7 @@ mod tests {
             let name = unique.message(7, &[0xab; 32], outgoing);
             let hash = [0xab; 32];
             let size = 7;
-            assert_eq!(
-                parse(name.as_bytes()).unwrap().prepared,
-                Some(Prepared {
-                    size,
-                    hash,
-                    outgoing
-                })
-            );
+            assert_eq!(parse(name.as_bytes()).unwrap().prepared, Some(Prepared { size, hash, outgoing }));
             assert_eq!(find_hash(name.as_bytes()).unwrap().1, hash);
         }
         let count = draft.count;
@@ -258,10 +229,7 @@ mod tests {
     fn a_hash_is_found_whatever_follows() {
         let hash = "a".repeat(64);
         for (tail, found) in [("", true), (":2,FS", true), (",W=7", true), ("a", false)] {
-            assert_eq!(
-                find_hash(format!("x,S=1,H={hash}{tail}").as_bytes()).is_some(),
-                found
-            );
+            assert_eq!(find_hash(format!("x,S=1,H={hash}{tail}").as_bytes()).is_some(), found);
         }
         assert!(find_hash(b"x,H=abc").is_none() && find_hash(b"").is_none());
     }
@@ -278,18 +246,9 @@ mod tests {
     #[test]
     fn names_are_unique_over_threads() {
         let threads: Vec<_> = (0..4)
-            .map(|_| {
-                std::thread::spawn(|| {
-                    (0..500)
-                        .map(|_| Unique::new().text().to_string())
-                        .collect::<Vec<_>>()
-                })
-            })
+            .map(|_| std::thread::spawn(|| (0..500).map(|_| Unique::new().text().to_string()).collect::<Vec<_>>()))
             .collect();
-        let names: HashSet<String> = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect();
+        let names: HashSet<String> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(names.len(), 2000);
     }
 }

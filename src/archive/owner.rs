@@ -104,22 +104,14 @@ mod tests {
     #[test]
     fn logins_and_their_owners() {
         for (login, user, domain) in [
-            (
-                &b"Alice@Example.COM"[..],
-                &b"alice"[..],
-                &b"example.com"[..],
-            ),
+            (&b"Alice@Example.COM"[..], &b"alice"[..], &b"example.com"[..]),
             (b"alice", b"alice", b"home.example"),
             (b"alice@", b"alice", b"home.example"),
             (b"a@b@c", b"a@b", b"c"),
             (b"@c", b"", b"c"),
             (b"", b"", b"home.example"),
             (b"DOM\\User", b"dom\\user", b"home.example"),
-            (
-                "JÜRGEN@Ä.de".as_bytes(),
-                "jürgen".as_bytes(),
-                "ä.de".as_bytes(),
-            ),
+            ("JÜRGEN@Ä.de".as_bytes(), "jürgen".as_bytes(), "ä.de".as_bytes()),
             (b"J\xdcRGEN@A.de", b"j\xdcrgen", b"a.de"),
             (b"alice*root", b"alice", b"home.example"),
             (b"alice@a.de*root", b"alice", b"a.de"),
@@ -150,10 +142,7 @@ mod tests {
 
     #[test]
     fn shows_itself_escaped() {
-        assert_eq!(
-            Owner::new(b"a\r\nb c@d", "").to_string(),
-            "a\\x0d\\x0ab\\x20c@d"
-        );
+        assert_eq!(Owner::new(b"a\r\nb c@d", "").to_string(), "a\\x0d\\x0ab\\x20c@d");
     }
 
     proptest! {

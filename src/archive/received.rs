@@ -45,11 +45,7 @@ enum State {
 
 impl Received {
     pub(super) fn new() -> Received {
-        Received {
-            state: State::LineStart(0),
-            scanned: 0,
-            body: Vec::new(),
-        }
+        Received { state: State::LineStart(0), scanned: 0, body: Vec::new() }
     }
 
     /// Takes the next bytes of the message.
@@ -83,9 +79,7 @@ impl Received {
             (State::Colon, b' ' | b'\t') => State::Colon,
             (State::Colon, b':') => State::Body,
             (State::LineStart(_) | State::Colon | State::Other, b'\n') => State::LineStart(0),
-            (State::LineStart(_) | State::Colon | State::Other | State::BlankLine, _) => {
-                State::Other
-            }
+            (State::LineStart(_) | State::Colon | State::Other | State::BlankLine, _) => State::Other,
             (State::Body, b'\n') => State::Folded,
             (State::Folded, b' ' | b'\t') | (State::Body, _) => {
                 self.body.push(byte);
@@ -98,11 +92,7 @@ impl Received {
     /// The date, Unix time in seconds, of the field seen so far.
     pub(super) fn date(&self) -> Option<i64> {
         // A header may end with the message; and non-ASCII has no place in a date.
-        let body: String = self
-            .body
-            .iter()
-            .map(|&b| if b.is_ascii() { char::from(b) } else { '?' })
-            .collect();
+        let body: String = self.body.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
         // A `;` in a comment does not count. Where parentheses do not pair up, they are text.
         parse(&without_comments(&body)).or_else(|| parse(&body))
     }
@@ -137,17 +127,10 @@ fn parse(body: &str) -> Option<i64> {
     let (_, date) = body.rsplit_once(';')?;
     let date = date.rsplit_once(',').map_or(date, |(_, date)| date);
     let mut tokens = date.split_ascii_whitespace();
-    let (day, month, year, time) = (
-        tokens.next()?,
-        tokens.next()?,
-        tokens.next()?,
-        tokens.next()?,
-    );
+    let (day, month, year, time) = (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()?);
     let zone = tokens.next().unwrap_or("-0000");
     [zone, "-0000"].iter().find_map(|zone| {
-        DateTime::parse_from_rfc2822(&format!("{day} {month} {year} {time} {zone}"))
-            .ok()
-            .map(|date| date.timestamp())
+        DateTime::parse_from_rfc2822(&format!("{day} {month} {year} {time} {zone}")).ok().map(|date| date.timestamp())
     })
 }
 
@@ -188,11 +171,7 @@ mod tests {
             "Receive: x\r\nReceivedX: y\r\nReceived: a; 5 Mar 2024 10:20:30 UT",
         ] {
             for tail in ["", "\r\n", "\r\n\r\nbody", "\r\nTo: x\r\n\r\n"] {
-                assert_eq!(
-                    date(format!("{field}{tail}").as_bytes()),
-                    Some(AT),
-                    "{field:?}{tail:?}"
-                );
+                assert_eq!(date(format!("{field}{tail}").as_bytes()), Some(AT), "{field:?}{tail:?}");
             }
             let bare = format!("{field}\r\n\r\n").replace("\r\n", "\n");
             assert_eq!(date(bare.as_bytes()), Some(AT), "{bare:?}");
@@ -223,11 +202,7 @@ mod tests {
         message.resize(SCAN_LEN_MAX, b'x');
         message.extend_from_slice(b"\r\nReceived: a; 5 Mar 2024 10:20:30 UT\r\n\r\n");
         assert_eq!(date(&message), None);
-        let endless = [
-            &b"Received: a; 5 Mar 2024 10:20:30 UT ("[..],
-            &vec![b'x'; 2 * SCAN_LEN_MAX],
-        ]
-        .concat();
+        let endless = [&b"Received: a; 5 Mar 2024 10:20:30 UT ("[..], &vec![b'x'; 2 * SCAN_LEN_MAX]].concat();
         assert_eq!(date(&endless), None);
     }
 

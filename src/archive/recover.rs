@@ -48,11 +48,7 @@ pub struct Recovered {
 
 /// Goes through all Maildirs. `is_other` tells whether a process of this host is another MailStore.
 pub(super) fn recover(shared: &Shared, is_other: &dyn Fn(u32) -> bool) -> Recovery {
-    let mut run = Run {
-        shared,
-        is_other,
-        found: Recovery::default(),
-    };
+    let mut run = Run { shared, is_other, found: Recovery::default() };
     let root = shared.spool.root().to_path_buf();
     run.descend(&root, 0);
     run.found
@@ -138,9 +134,7 @@ impl Run<'_> {
             return (self.is_other)(parsed.pid);
         }
         // The time of the last change: the other one may be a message's date.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = u64::try_from(meta.ctime()).unwrap_or_default();
         now.as_secs() < changed.saturating_add(FOREIGN_AGE_MAX_S)
     }
@@ -149,10 +143,8 @@ impl Run<'_> {
         let file = File::open(path).map_err(|e| Error::new("open the draft", path, e))?;
         let (size, hash) = measure(&file).map_err(|e| Error::new("read the draft", path, e))?;
         if (size, hash) != (prepared.size, prepared.hash) {
-            let cause = io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it does not hold what its name says; it stays where it is",
-            );
+            let cause =
+                io::Error::new(io::ErrorKind::InvalidData, "it does not hold what its name says; it stays where it is");
             return Err(Error::new("commit the draft", path, cause));
         }
         self.shared.spool.flush_file(&file, path)?;
@@ -209,9 +201,7 @@ impl Run<'_> {
             Ok(found) => found,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => {
-                self.found
-                    .failed
-                    .push(Error::new("read the folder", dir, e));
+                self.found.failed.push(Error::new("read the folder", dir, e));
                 Vec::new()
             }
         }

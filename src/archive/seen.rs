@@ -61,11 +61,7 @@ impl Leaf {
     pub(super) fn check(&self, change: u64, maildir: &Path) -> Result<(), Error> {
         if change > self.failed.0 && change <= self.failed.1 {
             let cause = io::Error::other("an earlier flush of it failed");
-            return Err(Error::new(
-                "flush the folder",
-                &maildir.join(&self.path),
-                cause,
-            ));
+            return Err(Error::new("flush the folder", &maildir.join(&self.path), cause));
         }
         Ok(())
     }
@@ -118,9 +114,7 @@ impl Seen {
         text.extend_from_slice(parts.next().unwrap_or_default());
         text.extend_from_slice(safe::hex(hash).as_bytes());
         text.extend_from_slice(parts.next().unwrap_or_default());
-        self.maildir
-            .join(&self.leaves[name.leaf as usize].path)
-            .join(OsString::from_vec(text))
+        self.maildir.join(&self.leaves[name.leaf as usize].path).join(OsString::from_vec(text))
     }
 
     /// Looks through all folders for this message, and notes everything else on the way.
@@ -178,29 +172,19 @@ impl Seen {
         }
         let number = self.leaves.len();
         self.leaf_numbers.insert(path.to_path_buf(), number);
-        self.leaves.push(Leaf {
-            path: path.to_path_buf(),
-            changes: 0,
-            flushed: 0,
-            failed: (0, 0),
-        });
+        self.leaves.push(Leaf { path: path.to_path_buf(), changes: 0, flushed: 0, failed: (0, 0) });
         number
     }
 
     /// A flush of this leaf's changes up to `upto` failed.
     pub(super) fn distrust(&mut self, number: usize, upto: u64) {
         let leaf = &mut self.leaves[number];
-        let from = if leaf.failed.1 == 0 {
-            leaf.flushed
-        } else {
-            leaf.failed.0.min(leaf.flushed)
-        };
+        let from = if leaf.failed.1 == 0 { leaf.flushed } else { leaf.failed.0.min(leaf.flushed) };
         leaf.failed = (from, leaf.failed.1.max(upto));
         let failed = leaf.failed;
         let suspects = &mut self.suspects;
         self.names.retain(|hash, name| {
-            let suspect =
-                name.leaf as usize == number && name.change > failed.0 && name.change <= failed.1;
+            let suspect = name.leaf as usize == number && name.change > failed.0 && name.change <= failed.1;
             if suspect {
                 suspects.insert(*hash);
             }
@@ -227,12 +211,7 @@ fn folders(maildir: &Path) -> (Vec<PathBuf>, bool) {
 
 /// Calls for every name in a directory; one that is not there has none. Whether it could be read to its end.
 fn for_each_name(dir: &Path, mut action: impl FnMut(&[u8])) -> bool {
-    let absent = |e: &io::Error| {
-        matches!(
-            e.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        )
-    };
+    let absent = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     match fs::read_dir(dir) {
         Ok(entries) => {
             for entry in entries {

@@ -40,15 +40,9 @@ impl Template {
             return Err("is empty; the default is %d/%n".to_string());
         }
         if text.starts_with('/') {
-            return Err(
-                "must be relative, it is a path below the spool; leave out the leading /"
-                    .to_string(),
-            );
+            return Err("must be relative, it is a path below the spool; leave out the leading /".to_string());
         }
-        let components = text
-            .split('/')
-            .map(parse_component)
-            .collect::<Result<Vec<_>, _>>()?;
+        let components = text.split('/').map(parse_component).collect::<Result<Vec<_>, _>>()?;
         if !tells_apart(&components) {
             return Err(format!(
                 "{text} does not tell any two owners apart; use %u, or both %n and %d with a / or an @ between them"
@@ -96,10 +90,7 @@ impl Template {
 
 fn parse_component(text: &str) -> Result<Vec<Piece>, String> {
     if text.is_empty() {
-        return Err(
-            "has an empty component; write single / between components and none at the end"
-                .to_string(),
-        );
+        return Err("has an empty component; write single / between components and none at the end".to_string());
     }
     if text.starts_with('.') {
         return Err(format!(
@@ -148,9 +139,7 @@ fn parse_component(text: &str) -> Result<Vec<Piece>, String> {
         })
         .sum();
     if literal_len > LITERAL_LEN_MAX {
-        return Err(format!(
-            "has a component with more than {LITERAL_LEN_MAX} bytes of fixed text; make it shorter"
-        ));
+        return Err(format!("has a component with more than {LITERAL_LEN_MAX} bytes of fixed text; make it shorter"));
     }
     Ok(pieces)
 }
@@ -161,9 +150,7 @@ fn parse_component(text: &str) -> Result<Vec<Piece>, String> {
 fn tells_apart(components: &[Vec<Piece>]) -> bool {
     let mut known: Vec<&Piece> = Vec::new();
     loop {
-        if known.contains(&&Piece::Address)
-            || (known.contains(&&Piece::User) && known.contains(&&Piece::Domain))
-        {
+        if known.contains(&&Piece::Address) || (known.contains(&&Piece::User) && known.contains(&&Piece::Domain)) {
             return true;
         }
         let before = known.len();
@@ -200,9 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn path(template: &str, login: &[u8]) -> String {
-        let path = Template::parse(template)
-            .unwrap()
-            .path(&Owner::address(login, "localhost"));
+        let path = Template::parse(template).unwrap().path(&Owner::address(login, "localhost"));
         path.to_str().unwrap().to_string()
     }
 
@@ -212,19 +197,13 @@ mod tests {
         assert_eq!(path("%u", b"a@b"), "a@b");
         assert_eq!(path("mail/%n@%d/Maildir", b"a@b"), "mail/a@b/Maildir");
         assert_eq!(path("%%x-%u", b"a@b"), "%x-a@b");
-        assert_eq!(
-            path("%d/%n", b"../../etc/passwd@.."),
-            "%2E./%2E.%2F..%2Fetc%2Fpasswd"
-        );
+        assert_eq!(path("%d/%n", b"../../etc/passwd@.."), "%2E./%2E.%2F..%2Fetc%2Fpasswd");
         assert_eq!(path("%d/%n", b"@x"), "x/%empty");
     }
 
     #[test]
     fn a_very_long_login_has_a_name_of_its_own() {
-        let (one, two) = (
-            [vec![b'a'; 300], b"@x".to_vec()].concat(),
-            [vec![b'a'; 301], b"@x".to_vec()].concat(),
-        );
+        let (one, two) = ([vec![b'a'; 300], b"@x".to_vec()].concat(), [vec![b'a'; 301], b"@x".to_vec()].concat());
         let (one, two) = (path("%d/%n", &one), path("%d/%n", &two));
         assert_ne!(one, two);
         assert!(one.len() <= 257 && two.len() <= 257);
@@ -235,10 +214,9 @@ mod tests {
 
     #[test]
     fn templates_that_do_not_tell_owners_apart_are_refused() {
-        for good in [
-            "%u", "%d/%n", "%n/%d", "%n@%d", "%d@%n", "x%n@%dy", "%d/%n-%d", "%d/x/%n", "%u/%n",
-            "%n-%d/%n", "%n%n/%d",
-        ] {
+        for good in
+            ["%u", "%d/%n", "%n/%d", "%n@%d", "%d@%n", "x%n@%dy", "%d/%n-%d", "%d/x/%n", "%u/%n", "%n-%d/%n", "%n%n/%d"]
+        {
             assert!(Template::parse(good).is_ok(), "{good}");
         }
         for bad in [
@@ -275,9 +253,7 @@ mod tests {
     fn leads_only_where_maildirs_can_lie() {
         let template = Template::parse("mail/%d/%n").unwrap();
         assert_eq!(template.depth(), 3);
-        assert!(
-            template.leads(0, OsStr::new("mail")) && !template.leads(0, OsStr::new("lost+found"))
-        );
+        assert!(template.leads(0, OsStr::new("mail")) && !template.leads(0, OsStr::new("lost+found")));
         assert!(template.leads(1, OsStr::new("anything")) && !template.leads(3, OsStr::new("x")));
     }
 

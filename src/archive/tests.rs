@@ -65,11 +65,7 @@ impl Spool {
 }
 
 fn settings(dir: &Path) -> Settings {
-    Settings {
-        spool: dir.join("spool"),
-        maildir: Template::parse("%d/%n").unwrap(),
-        sync: true,
-    }
+    Settings { spool: dir.join("spool"), maildir: Template::parse("%d/%n").unwrap(), sync: true }
 }
 
 fn walk(dir: &Path, action: &mut dyn FnMut(&Path, &fs::Metadata)) {
@@ -87,11 +83,7 @@ fn walk(dir: &Path, action: &mut dyn FnMut(&Path, &fs::Metadata)) {
 }
 
 fn to(login: &str, folder: &str, outgoing: bool) -> Destination {
-    Destination {
-        owner: Owner::new(login.as_bytes(), "localhost"),
-        folder: Folder::parse(folder),
-        outgoing,
-    }
+    Destination { owner: Owner::new(login.as_bytes(), "localhost"), folder: Folder::parse(folder), outgoing }
 }
 
 fn inbox(login: &str) -> Destination {
@@ -129,21 +121,12 @@ fn an_incoming_message_lies_in_new_under_its_hash() {
     let spool = Spool::new();
     let kept = spool.keep(&[inbox("a@b")], MESSAGE);
     assert_eq!(kept[0].hash, sha256(MESSAGE));
-    assert_eq!(
-        (kept[0].size, kept[0].duplicate),
-        (MESSAGE.len() as u64, false)
-    );
+    assert_eq!((kept[0].size, kept[0].duplicate), (MESSAGE.len() as u64, false));
     let name = spool.only_file();
-    assert!(
-        name.starts_with("b/a/new/") && !name.contains(":2,"),
-        "{name}"
-    );
+    assert!(name.starts_with("b/a/new/") && !name.contains(":2,"), "{name}");
     assert!(name.ends_with(&format!(",S={},H={}", MESSAGE.len(), sha256(MESSAGE))));
     assert_eq!(spool.files()[&name], MESSAGE);
-    let proven = Command::new("sha256sum")
-        .arg(spool.path(&name))
-        .output()
-        .unwrap();
+    let proven = Command::new("sha256sum").arg(spool.path(&name)).output().unwrap();
     assert!(proven.stdout.starts_with(kept[0].hash.as_bytes()));
 }
 
@@ -153,10 +136,7 @@ fn an_outgoing_message_lies_in_cur_as_seen() {
     let mut draft = draft(&spool.archive, &[to("a@b", "Sent", true)], MESSAGE);
     draft.prepare().unwrap();
     let prepared = spool.only_file();
-    assert!(
-        prepared.starts_with("b/a/.Sent/tmp/") && prepared.ends_with(":2,S"),
-        "{prepared}"
-    );
+    assert!(prepared.starts_with("b/a/.Sent/tmp/") && prepared.ends_with(":2,S"), "{prepared}");
     assert!(!draft.commit().unwrap()[0].duplicate);
     assert_eq!(spool.only_file(), prepared.replace("/tmp/", "/cur/"));
 }
@@ -189,30 +169,16 @@ fn folders_and_files_are_private_and_of_maildir_shape() {
     let spool = Spool::new();
     spool.keep(&[to("a@b", "Work/Reports", false)], MESSAGE);
     check_permissions(&spool.path(""));
-    for dir in [
-        "b/a/tmp",
-        "b/a/new",
-        "b/a/cur",
-        "b/a/.Work.Reports/tmp",
-        "b/a/.Work.Reports/cur",
-    ] {
+    for dir in ["b/a/tmp", "b/a/new", "b/a/cur", "b/a/.Work.Reports/tmp", "b/a/.Work.Reports/cur"] {
         assert!(spool.path(dir).is_dir(), "{dir}");
     }
 }
 
 fn check_permissions(root: &Path) {
-    assert_eq!(
-        fs::metadata(root).unwrap().permissions().mode() & 0o7777,
-        0o700
-    );
+    assert_eq!(fs::metadata(root).unwrap().permissions().mode() & 0o7777, 0o700);
     walk(root, &mut |path, meta| {
         let mode = if meta.is_dir() { 0o700 } else { 0o600 };
-        assert_eq!(
-            meta.permissions().mode() & 0o7777,
-            mode,
-            "{}",
-            path.display()
-        );
+        assert_eq!(meta.permissions().mode() & 0o7777, mode, "{}", path.display());
     });
 }
 
@@ -228,11 +194,7 @@ fn the_umask_changes_nothing() {
     for umask in ["0000", "0077", "0777"] {
         let dir = tempfile::tempdir().unwrap();
         let status = Command::new("sh")
-            .args([
-                "-c",
-                "umask \"$0\"; exec \"$1\" --exact archive::tests::the_umask_changes_nothing",
-                umask,
-            ])
+            .args(["-c", "umask \"$0\"; exec \"$1\" --exact archive::tests::the_umask_changes_nothing", umask])
             .arg(std::env::current_exe().unwrap())
             .env(SPOOL, dir.path())
             .stdout(std::process::Stdio::null())
@@ -247,51 +209,20 @@ fn the_umask_changes_nothing() {
 fn hostile_names_stay_below_the_spool() {
     let spool = Spool::new();
     let long = "x".repeat(1000);
-    for login in [
-        "../../etc",
-        "..",
-        "/",
-        "a/b@../..",
-        "",
-        "@",
-        "\0",
-        &long,
-        &format!("a@{long}"),
-        "cur",
-        "a@tmp",
-    ] {
+    for login in ["../../etc", "..", "/", "a/b@../..", "", "@", "\0", &long, &format!("a@{long}"), "cur", "a@tmp"] {
         let owner = Owner::new(login.as_bytes(), "localhost");
-        for levels in [
-            &[&b"../.."[..]][..],
-            &[b"", b""],
-            &[b".."],
-            &[b"\0\n/"],
-            &[long.as_bytes(), b"x"],
-            &[b"cur"],
-        ] {
+        for levels in [&[&b"../.."[..]][..], &[b"", b""], &[b".."], &[b"\0\n/"], &[long.as_bytes(), b"x"], &[b"cur"]] {
             let folder = Folder::new(levels);
             let message = format!("{login}{levels:?}");
-            let destination = Destination {
-                owner: owner.clone(),
-                folder,
-                outgoing: false,
-            };
-            assert!(
-                !spool.keep(&[destination], message.as_bytes())[0].duplicate,
-                "{message}"
-            );
+            let destination = Destination { owner: owner.clone(), folder, outgoing: false };
+            assert!(!spool.keep(&[destination], message.as_bytes())[0].duplicate, "{message}");
         }
     }
     assert_eq!(spool.files().len(), 11 * 6);
     let beside: Vec<_> = fs::read_dir(spool.dir.path()).unwrap().collect();
     assert_eq!(beside.len(), 1);
     // Two directories for the owner, one or none for the folder, then `new`.
-    assert!(
-        spool
-            .files()
-            .keys()
-            .all(|name| name.split('/').count() <= 5)
-    );
+    assert!(spool.files().keys().all(|name| name.split('/').count() <= 5));
 }
 
 #[test]
@@ -308,16 +239,8 @@ fn the_time_of_the_file_is_the_date_received() {
         (Some(now + 3 * 86_400), received, Some(at)),
         (Some(now + 3600), MESSAGE, Some(now + 3600)),
         (None, MESSAGE, None),
-        (
-            None,
-            b"Received: a; 5 Mar 1950 10:20:30 +0000\r\n\r\n",
-            None,
-        ),
-        (
-            None,
-            b"Received: a; 5 Mar 2950 10:20:30 +0000\r\n\r\n",
-            None,
-        ),
+        (None, b"Received: a; 5 Mar 1950 10:20:30 +0000\r\n\r\n", None),
+        (None, b"Received: a; 5 Mar 2950 10:20:30 +0000\r\n\r\n", None),
     ] {
         let spool = Spool::new();
         let mut draft = draft(&spool.archive, &[inbox("a@b")], message);
@@ -326,9 +249,7 @@ fn the_time_of_the_file_is_the_date_received() {
         }
         draft.prepare().unwrap();
         draft.commit().unwrap();
-        let found = fs::metadata(spool.path(&spool.only_file()))
-            .unwrap()
-            .mtime();
+        let found = fs::metadata(spool.path(&spool.only_file())).unwrap().mtime();
         match mtime {
             Some(mtime) => assert_eq!(found, mtime),
             None => assert!((now - 1..=now_s() + 1).contains(&found)),
@@ -367,10 +288,7 @@ fn a_prepared_draft_takes_no_more() {
 
 #[test]
 fn no_destination_is_an_error() {
-    assert_eq!(
-        Spool::new().archive.begin(&[]).unwrap_err().kind(),
-        io::ErrorKind::InvalidInput
-    );
+    assert_eq!(Spool::new().archive.begin(&[]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -378,15 +296,9 @@ fn one_draft_can_be_added_to_another() {
     let spool = Spool::new();
     let mut header = draft(&spool.archive, &[inbox("a@b")], b"Subject: x\r\n\r\n");
     let body = vec![b'x'; 300_000];
-    header
-        .append_draft(draft(&spool.archive, &[inbox("a@b")], &body))
-        .unwrap();
-    header
-        .append_draft(draft(&spool.archive, &[inbox("a@b")], b""))
-        .unwrap();
-    header
-        .append_draft(draft(&spool.archive, &[inbox("a@b")], b"end"))
-        .unwrap();
+    header.append_draft(draft(&spool.archive, &[inbox("a@b")], &body)).unwrap();
+    header.append_draft(draft(&spool.archive, &[inbox("a@b")], b"")).unwrap();
+    header.append_draft(draft(&spool.archive, &[inbox("a@b")], b"end")).unwrap();
     let whole = [b"Subject: x\r\n\r\n", &body[..], b"end"].concat();
     let kept = spool.archive.keep_all(vec![header]).remove(0).unwrap();
     assert_eq!(kept[0].hash, sha256(&whole));
@@ -398,15 +310,8 @@ fn a_file_in_the_place_of_a_folder_is_an_error_that_names_it() {
     let spool = Spool::new();
     fs::create_dir_all(spool.path("b")).unwrap();
     File::create(spool.path("b/a")).unwrap();
-    let why = spool
-        .archive
-        .begin(&[inbox("a@b")])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        why.contains("cannot make the folder") && why.contains("/b/a"),
-        "{why}"
-    );
+    let why = spool.archive.begin(&[inbox("a@b")]).unwrap_err().to_string();
+    assert!(why.contains("cannot make the folder") && why.contains("/b/a"), "{why}");
     // Another owner's copy cannot be made: the whole message is refused, nothing stays.
     let mut refused = draft(&spool.archive, &[inbox("c@b"), inbox("a@b")], MESSAGE);
     assert!(refused.prepare().is_err());
@@ -425,41 +330,20 @@ fn a_file_in_the_place_of_a_folder_is_an_error_that_names_it() {
 fn a_rename_that_fails_removes_the_incoming_and_leaves_the_prepared() {
     let spool = Spool::new();
     let incoming = draft(&spool.archive, &[inbox("a@b")], MESSAGE);
-    let mut prepared = draft(
-        &spool.archive,
-        &[inbox("a@b"), to("c@b", "", true)],
-        b"other",
-    );
+    let mut prepared = draft(&spool.archive, &[inbox("a@b"), to("c@b", "", true)], b"other");
     prepared.prepare().unwrap();
     fs::remove_dir(spool.path("b/a/new")).unwrap();
     File::create(spool.path("b/a/new")).unwrap();
     let results = spool.archive.keep_all(vec![incoming]);
-    assert!(
-        results[0]
-            .as_ref()
-            .unwrap_err()
-            .to_string()
-            .contains("/b/a/new")
-    );
+    assert!(results[0].as_ref().unwrap_err().to_string().contains("/b/a/new"));
     assert!(prepared.commit().is_err());
-    let names: Vec<String> = spool
-        .files()
-        .into_keys()
-        .filter(|name| name != "b/a/new")
-        .collect();
+    let names: Vec<String> = spool.files().into_keys().filter(|name| name != "b/a/new").collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names[0].starts_with("b/a/tmp/") && names[1].starts_with("b/c/cur/"));
     fs::remove_file(spool.path("b/a/new")).unwrap();
     let recovery = spool.archive.recover();
     assert_eq!((recovery.kept.len(), recovery.failed.len()), (1, 0));
-    assert_eq!(
-        spool
-            .files()
-            .keys()
-            .filter(|name| name.starts_with("b/a/new/"))
-            .count(),
-        1
-    );
+    assert_eq!(spool.files().keys().filter(|name| name.starts_with("b/a/new/")).count(), 1);
 }
 
 /// `/dev/full` is a file that a write always fails on for want of space.
@@ -467,12 +351,7 @@ fn a_rename_that_fails_removes_the_incoming_and_leaves_the_prepared() {
 fn a_full_disk_breaks_the_draft_and_frees_its_file() {
     let spool = Spool::new();
     let mut draft = spool.archive.begin(&[inbox("a@b")]).unwrap();
-    draft.replace_file(
-        fs::OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .unwrap(),
-    );
+    draft.replace_file(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     let error = draft.append(&[b'x'; 100_000]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert!(spool.files().is_empty());
@@ -484,17 +363,9 @@ fn a_full_disk_breaks_the_draft_and_frees_its_file() {
 fn a_full_disk_is_noticed_for_a_short_message_too() {
     let spool = Spool::new();
     let mut draft = spool.archive.begin(&[inbox("a@b")]).unwrap();
-    draft.replace_file(
-        fs::OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .unwrap(),
-    );
+    draft.replace_file(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     draft.append(b"short").unwrap();
-    assert_eq!(
-        draft.prepare().unwrap_err().kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(draft.prepare().unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert!(spool.files().is_empty());
 }
 
@@ -545,19 +416,13 @@ fn the_check_leaves_nothing_behind() {
     fs::remove_dir_all(dir.path().join("some")).unwrap();
     File::create(dir.path().join("some")).unwrap();
     let why = Archive::new(settings).check().unwrap_err().to_string();
-    assert!(
-        why.contains("cannot make the folder") && why.contains("some"),
-        "{why}"
-    );
+    assert!(why.contains("cannot make the folder") && why.contains("some"), "{why}");
 }
 
 #[test]
 fn without_sync_all_else_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let archive = Archive::new(Settings {
-        sync: false,
-        ..settings(dir.path())
-    });
+    let archive = Archive::new(Settings { sync: false, ..settings(dir.path()) });
     assert!(!keep(&archive, &[inbox("a@b")], MESSAGE)[0].duplicate);
     assert!(keep(&archive, &[inbox("a@b")], MESSAGE)[0].duplicate);
     check_permissions(&dir.path().join("spool"));
@@ -568,15 +433,9 @@ fn without_sync_all_else_is_the_same() {
 #[test]
 fn the_same_bytes_are_kept_once_in_all_folders() {
     let spool = Spool::new();
-    assert_eq!(
-        duplicates(&spool.keep(&[to("a@b", "Sent", true)], MESSAGE)),
-        [false]
-    );
+    assert_eq!(duplicates(&spool.keep(&[to("a@b", "Sent", true)], MESSAGE)), [false]);
     for folder in ["", "Sent", "Other"] {
-        assert_eq!(
-            duplicates(&spool.keep(&[to("A@B", folder, false)], MESSAGE)),
-            [true]
-        );
+        assert_eq!(duplicates(&spool.keep(&[to("A@B", folder, false)], MESSAGE)), [true]);
     }
     let mut sent = draft(&spool.archive, &[to("a@b", "Sent", true)], MESSAGE);
     sent.prepare().unwrap();
@@ -590,13 +449,9 @@ fn the_same_bytes_are_kept_once_in_all_folders() {
 #[test]
 fn the_same_bytes_in_one_batch_are_kept_once() {
     let spool = Spool::new();
-    let drafts =
-        [MESSAGE, b"other", MESSAGE].map(|message| draft(&spool.archive, &[inbox("a@b")], message));
+    let drafts = [MESSAGE, b"other", MESSAGE].map(|message| draft(&spool.archive, &[inbox("a@b")], message));
     let results = spool.archive.keep_all(drafts.into());
-    let duplicates: Vec<bool> = results
-        .iter()
-        .map(|result| result.as_ref().unwrap()[0].duplicate)
-        .collect();
+    let duplicates: Vec<bool> = results.iter().map(|result| result.as_ref().unwrap()[0].duplicate).collect();
     assert_eq!(duplicates, [false, false, true]);
     assert_eq!(spool.files().len(), 2);
 }
@@ -608,18 +463,10 @@ fn what_mail_programs_move_is_found_and_what_they_delete_is_kept_anew() {
         spool.keep(&[inbox("a@b")], MESSAGE);
         spool.keep(&[to("a@b", "Work", false)], b"other");
         let again = |message: &[u8]| {
-            let archive = if restart {
-                spool.restart()
-            } else {
-                spool.archive.clone()
-            };
+            let archive = if restart { spool.restart() } else { spool.archive.clone() };
             keep(&archive, &[inbox("a@b")], message)[0].duplicate
         };
-        let mut at = spool
-            .files()
-            .into_keys()
-            .find(|name| name.starts_with("b/a/new"))
-            .unwrap();
+        let mut at = spool.files().into_keys().find(|name| name.starts_with("b/a/new")).unwrap();
         let base = at.rsplit('/').next().unwrap().to_string();
         fs::create_dir_all(spool.path("b/a/.Moved By Dovecot/cur")).unwrap();
         for next in [
@@ -645,12 +492,7 @@ fn a_file_that_lost_its_end_does_not_count() {
     let spool = Spool::new();
     spool.keep(&[inbox("a@b")], MESSAGE);
     let path = spool.path(&spool.only_file());
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(3)
-        .unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
     assert!(!spool.keep(&[inbox("a@b")], MESSAGE)[0].duplicate);
     assert!(spool.keep(&[inbox("a@b")], MESSAGE)[0].duplicate);
     // Both carry the hash in their names; the whole one is found.
@@ -669,21 +511,10 @@ fn names_of_others_in_the_maildir_do_no_harm() {
     let spool = Spool::new();
     let hash = sha256(MESSAGE);
     spool.keep(&[inbox("a@b")], b"x");
-    for name in [
-        "new/1.x",
-        "cur/dovecot-uidlist",
-        "cur/ü,H=zz",
-        "dovecot.index",
-        "mailstore-notes",
-        ".notdir",
-    ] {
+    for name in ["new/1.x", "cur/dovecot-uidlist", "cur/ü,H=zz", "dovecot.index", "mailstore-notes", ".notdir"] {
         fs::write(spool.path(&format!("b/a/{name}")), MESSAGE).unwrap();
     }
-    fs::write(
-        spool.path(&format!("b/a/tmp/1.M1P1Q1.h,S={},H={hash}", MESSAGE.len())),
-        MESSAGE,
-    )
-    .unwrap();
+    fs::write(spool.path(&format!("b/a/tmp/1.M1P1Q1.h,S={},H={hash}", MESSAGE.len())), MESSAGE).unwrap();
     let restarted = spool.restart();
     assert!(!keep(&restarted, &[inbox("a@b")], MESSAGE)[0].duplicate);
     assert!(keep(&restarted, &[inbox("a@b")], MESSAGE)[0].duplicate);
@@ -692,12 +523,7 @@ fn names_of_others_in_the_maildir_do_no_harm() {
 #[test]
 fn each_owner_has_a_copy_and_the_same_owner_one() {
     let spool = Spool::new();
-    let all = [
-        to("a@b", "Sent", true),
-        inbox("c@b"),
-        inbox("A@B"),
-        inbox("d@e"),
-    ];
+    let all = [to("a@b", "Sent", true), inbox("c@b"), inbox("A@B"), inbox("d@e")];
     let kept = spool.keep(&all, MESSAGE);
     assert_eq!(kept.len(), 3);
     assert_eq!(kept[0].destination, all[0]);
@@ -706,23 +532,10 @@ fn each_owner_has_a_copy_and_the_same_owner_one() {
     assert!(files.values().all(|bytes| bytes == MESSAGE));
     let links = |name: &String| fs::metadata(spool.path(name)).unwrap().nlink();
     assert!(files.keys().all(|name| links(name) == 3));
-    assert_eq!(
-        files
-            .keys()
-            .filter(|name| name.starts_with("b/a/.Sent/cur/"))
-            .count(),
-        1
-    );
+    assert_eq!(files.keys().filter(|name| name.starts_with("b/a/.Sent/cur/")).count(), 1);
     // Names are never shared either.
     let base = |name: &String| name.rsplit('/').next().unwrap().to_string();
-    assert_eq!(
-        files
-            .keys()
-            .map(base)
-            .collect::<std::collections::BTreeSet<_>>()
-            .len(),
-        3
-    );
+    assert_eq!(files.keys().map(base).collect::<std::collections::BTreeSet<_>>().len(), 3);
 }
 
 #[test]
@@ -817,15 +630,8 @@ fn many_threads_keep_each_message_exactly_once() {
                         let own = format!("own {thread} {n}");
                         let both = [inbox("a@b"), to(&format!("o{n}@b"), "X", false)];
                         if thread % 2 == 0 {
-                            let drafts = [&shared, &own]
-                                .map(|text| draft(&spool.archive, &both, text.as_bytes()));
-                            assert!(
-                                spool
-                                    .archive
-                                    .keep_all(drafts.into())
-                                    .iter()
-                                    .all(Result::is_ok)
-                            );
+                            let drafts = [&shared, &own].map(|text| draft(&spool.archive, &both, text.as_bytes()));
+                            assert!(spool.archive.keep_all(drafts.into()).iter().all(Result::is_ok));
                         } else {
                             for text in [&shared, &own] {
                                 let mut draft = draft(&spool.archive, &both, text.as_bytes());
@@ -840,10 +646,7 @@ fn many_threads_keep_each_message_exactly_once() {
         let files = spool.files();
         assert!(files.keys().all(|name| !name.contains("/tmp/")));
         for (owner, count) in [("b/a/", 10 + 80), ("b/o3/", 1 + 8)] {
-            assert_eq!(
-                files.keys().filter(|name| name.starts_with(owner)).count(),
-                count
-            );
+            assert_eq!(files.keys().filter(|name| name.starts_with(owner)).count(), count);
         }
     }
 }
@@ -865,12 +668,7 @@ fn left_name(pid: u32, host: &str) -> String {
 }
 
 fn prepared_name(pid: u32, host: &str, message: &[u8], flags: &str) -> String {
-    format!(
-        "{},S={},H={}{flags}",
-        left_name(pid, host),
-        message.len(),
-        sha256(message)
-    )
+    format!("{},S={},H={}{flags}", left_name(pid, host), message.len(), sha256(message))
 }
 
 const DEAD: u32 = 4_000_000_000;
@@ -878,32 +676,15 @@ const DEAD: u32 = 4_000_000_000;
 #[test]
 fn prepared_drafts_are_committed_at_start() {
     let spool = Spool::new();
-    let sent = leave(
-        &spool,
-        ".Sent/",
-        &prepared_name(DEAD, name::host(), MESSAGE, ":2,S"),
-        MESSAGE,
-    );
-    let other = leave(
-        &spool,
-        "",
-        &prepared_name(DEAD, name::host(), b"other", ""),
-        b"other",
-    );
+    let sent = leave(&spool, ".Sent/", &prepared_name(DEAD, name::host(), MESSAGE, ":2,S"), MESSAGE);
+    let other = leave(&spool, "", &prepared_name(DEAD, name::host(), b"other", ""), b"other");
     let recovery = spool.archive.recover();
     assert!(recovery.failed.is_empty() && recovery.removed == 0);
-    let folders: Vec<&str> = recovery
-        .kept
-        .iter()
-        .map(|kept| kept.folder.as_str())
-        .collect();
+    let folders: Vec<&str> = recovery.kept.iter().map(|kept| kept.folder.as_str()).collect();
     assert_eq!(folders, ["", ".Sent"]);
     assert_eq!(recovery.kept[1].hash, sha256(MESSAGE));
     let names: Vec<String> = spool.files().into_keys().collect();
-    assert_eq!(
-        names,
-        [format!("b/a/.Sent/cur/{sent}"), format!("b/a/new/{other}")]
-    );
+    assert_eq!(names, [format!("b/a/.Sent/cur/{sent}"), format!("b/a/new/{other}")]);
     assert!(spool.archive.recover().kept.is_empty());
     assert!(spool.keep(&[inbox("a@b")], MESSAGE)[0].duplicate);
 }
@@ -912,12 +693,7 @@ fn prepared_drafts_are_committed_at_start() {
 fn a_prepared_draft_that_is_there_already_is_removed() {
     let spool = Spool::new();
     spool.keep(&[to("a@b", "Other", false)], MESSAGE);
-    leave(
-        &spool,
-        "",
-        &prepared_name(DEAD, name::host(), MESSAGE, ""),
-        MESSAGE,
-    );
+    leave(&spool, "", &prepared_name(DEAD, name::host(), MESSAGE, ""), MESSAGE);
     let recovery = spool.restart().recover();
     assert!(recovery.kept[0].duplicate && recovery.kept.len() == 1);
     assert!(spool.only_file().starts_with("b/a/.Other/new/"));
@@ -929,17 +705,9 @@ fn drafts_that_nobody_was_told_about_are_removed() {
     leave(&spool, "", &left_name(DEAD, name::host()), b"half");
     leave(&spool, ".Sent", &left_name(DEAD, name::host()), b"half");
     // The same process number in an earlier life, as in a container.
-    leave(
-        &spool,
-        "",
-        &left_name(std::process::id(), name::host()).replace("Q1.", "Q999999999."),
-        b"half",
-    );
+    leave(&spool, "", &left_name(std::process::id(), name::host()).replace("Q1.", "Q999999999."), b"half");
     let recovery = spool.archive.recover();
-    assert_eq!(
-        (recovery.removed, recovery.kept.len(), recovery.failed.len()),
-        (3, 0, 0)
-    );
+    assert_eq!((recovery.removed, recovery.kept.len(), recovery.failed.len()), (3, 0, 0));
     assert!(spool.files().is_empty());
 }
 
@@ -972,44 +740,22 @@ fn what_belongs_to_others_stays() {
     fs::write(outside.join(left_name(DEAD, this)), b"x").unwrap();
     symlink(spool.dir.path().join("outside"), spool.path("b/link")).unwrap();
     symlink(spool.dir.path().join("outside"), spool.path("b/a/.link")).unwrap();
-    symlink(
-        "/etc/passwd",
-        spool.path(&format!("b/a/tmp/{}", prepared_name(DEAD, this, b"y", ""))),
-    )
-    .unwrap();
+    symlink("/etc/passwd", spool.path(&format!("b/a/tmp/{}", prepared_name(DEAD, this, b"y", "")))).unwrap();
     let before = spool.files();
     let recovery = recover::recover(&spool.archive.shared, &|pid| pid == 7);
-    assert!(
-        recovery.kept.is_empty() && recovery.failed.is_empty() && recovery.removed == 0,
-        "{recovery:?}"
-    );
+    assert!(recovery.kept.is_empty() && recovery.failed.is_empty() && recovery.removed == 0, "{recovery:?}");
     assert_eq!(spool.files(), before);
     assert!(outside.join(left_name(DEAD, this)).exists());
     drop((coming, prepared));
     // Once dropped, the prepared one is nobody's.
-    assert_eq!(
-        recover::recover(&spool.archive.shared, &|pid| pid == 7)
-            .kept
-            .len(),
-        1
-    );
+    assert_eq!(recover::recover(&spool.archive.shared, &|pid| pid == 7).kept.len(), 1);
 }
 
 #[test]
 fn a_prepared_draft_that_does_not_hold_what_it_says_is_reported_and_stays() {
     let spool = Spool::new();
-    leave(
-        &spool,
-        "",
-        &prepared_name(DEAD, name::host(), MESSAGE, ""),
-        b"Subject: hello\r\n\r\nBODY\r\n",
-    );
-    leave(
-        &spool,
-        "",
-        &prepared_name(DEAD, name::host(), b"longer", ""),
-        b"long",
-    );
+    leave(&spool, "", &prepared_name(DEAD, name::host(), MESSAGE, ""), b"Subject: hello\r\n\r\nBODY\r\n");
+    leave(&spool, "", &prepared_name(DEAD, name::host(), b"longer", ""), b"long");
     let before = spool.files();
     let recovery = spool.archive.recover();
     assert!(recovery.kept.is_empty() && recovery.removed == 0);
@@ -1027,20 +773,10 @@ fn recovery_of_no_spool_is_nothing() {
 #[test]
 fn recovery_goes_on_after_what_it_cannot_do() {
     let spool = Spool::new();
-    leave(
-        &spool,
-        "",
-        &prepared_name(DEAD, name::host(), MESSAGE, ""),
-        MESSAGE,
-    );
+    leave(&spool, "", &prepared_name(DEAD, name::host(), MESSAGE, ""), MESSAGE);
     fs::remove_dir(spool.path("b/a/new")).unwrap();
     File::create(spool.path("b/a/new")).unwrap();
-    leave(
-        &spool,
-        "../c",
-        &prepared_name(DEAD, name::host(), b"other", ":2,S"),
-        b"other",
-    );
+    leave(&spool, "../c", &prepared_name(DEAD, name::host(), b"other", ":2,S"), b"other");
     let recovery = spool.archive.recover();
     assert_eq!((recovery.kept.len(), recovery.failed.len()), (1, 1));
 }
@@ -1083,10 +819,7 @@ fn the_states_that_a_crash_can_leave() {
     assert_eq!((recovery.removed, recovery.kept.len()), (0, 0));
     for spool in [prepared, committed] {
         let names: Vec<String> = spool.files().into_keys().collect();
-        assert!(
-            names[0].starts_with("b/a/.Sent/cur/") && names[1].starts_with("b/c/new/"),
-            "{names:?}"
-        );
+        assert!(names[0].starts_with("b/a/.Sent/cur/") && names[1].starts_with("b/c/new/"), "{names:?}");
     }
 }
 
@@ -1094,22 +827,10 @@ fn the_states_that_a_crash_can_leave() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Keep {
-        owner: u8,
-        folder: u8,
-        message: u8,
-    },
-    Send {
-        owner: u8,
-        message: u8,
-        refuse: bool,
-    },
-    Flag {
-        file: usize,
-    },
-    Delete {
-        file: usize,
-    },
+    Keep { owner: u8, folder: u8, message: u8 },
+    Send { owner: u8, message: u8, refuse: bool },
+    Flag { file: usize },
+    Delete { file: usize },
     Restart,
 }
 

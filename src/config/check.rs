@@ -48,12 +48,7 @@ pub(super) fn build(file: &Path, sections: &[Section], faults: &mut Faults) -> C
             };
             faults.add(Some(name), None, Some(section.line), why);
         }
-        let filler = Filler {
-            name,
-            section,
-            base,
-            again,
-        };
+        let filler = Filler { name, section, base, again };
         match meaning {
             Meaning::Shared => {
                 let found = filler.shared(faults);
@@ -73,18 +68,8 @@ pub(super) fn build(file: &Path, sections: &[Section], faults: &mut Faults) -> C
         faults.add(None, None, None, why.to_owned());
     }
     let mut shared = shared.unwrap_or_else(|| {
-        let section = Section {
-            name: None,
-            line: 0,
-            entries: Vec::new(),
-        };
-        Filler {
-            name: "mailstore",
-            section: &section,
-            base,
-            again: false,
-        }
-        .shared(faults)
+        let section = Section { name: None, line: 0, entries: Vec::new() };
+        Filler { name: "mailstore", section: &section, base, again: false }.shared(faults)
     });
     if shared.default_domain.is_empty() {
         shared.default_domain = "localhost".to_owned();
@@ -94,11 +79,7 @@ pub(super) fn build(file: &Path, sections: &[Section], faults: &mut Faults) -> C
             proxy.default_domain.clone_from(&shared.default_domain);
         }
     }
-    Config {
-        file: file.to_owned(),
-        shared,
-        proxies,
-    }
+    Config { file: file.to_owned(), shared, proxies }
 }
 
 #[derive(Clone, Copy)]
@@ -109,8 +90,7 @@ enum Meaning {
 
 /// What a section of this name is.
 fn meaning(name: &str) -> Result<Meaning, String> {
-    const RIGHT: &str =
-        "it can be [mailstore], [pop3], [imap], [smtp], or one with a name, as [pop3:office]";
+    const RIGHT: &str = "it can be [mailstore], [pop3], [imap], [smtp], or one with a name, as [pop3:office]";
     let (kind, own) = match name.split_once(':') {
         Some((kind, own)) => (kind, Some(own)),
         None => (name, None),
@@ -155,53 +135,28 @@ impl Filler<'_> {
         self.fill(&mut shared, SHARED, |_| true, faults);
         if let (Some(entry), None) = (self.given("group"), self.given("user")) {
             let why = "needs user as well: with the group alone the program would go on as root";
-            faults.add(
-                Some(self.name),
-                Some("group"),
-                Some(entry.line),
-                why.to_owned(),
-            );
+            faults.add(Some(self.name), Some("group"), Some(entry.line), why.to_owned());
         }
         shared
     }
 
     fn proxy(&self, kind: Kind, faults: &mut Faults) -> Proxy {
         let mut proxy = Proxy::blank(kind, self.name);
-        self.fill(
-            &mut proxy,
-            PROXY,
-            |about| about.place != Place::Smtp || kind == Kind::Smtp,
-            faults,
-        );
+        self.fill(&mut proxy, PROXY, |about| about.place != Place::Smtp || kind == Kind::Smtp, faults);
         if proxy.listen_tls != TlsMode::None && !self.again {
             for Key { about, .. } in PROXY {
                 if about.default == Fallback::RequiredWithTls && self.given(about.name).is_none() {
-                    let why = format!(
-                        "is missing, and listen_tls = {} needs it. {}",
-                        proxy.listen_tls, about.doc
-                    );
-                    faults.add(
-                        Some(self.name),
-                        Some(about.name),
-                        Some(self.section.line),
-                        why,
-                    );
+                    let why = format!("is missing, and listen_tls = {} needs it. {}", proxy.listen_tls, about.doc);
+                    faults.add(Some(self.name), Some(about.name), Some(self.section.line), why);
                 }
             }
         }
         proxy
     }
 
-    fn fill<T>(
-        &self,
-        to: &mut T,
-        keys: &[Key<T>],
-        fits: impl Fn(&About) -> bool,
-        faults: &mut Faults,
-    ) {
+    fn fill<T>(&self, to: &mut T, keys: &[Key<T>], fits: impl Fn(&About) -> bool, faults: &mut Faults) {
         for Key { about, set } in keys {
-            let mut fault =
-                |line, why| faults.add(Some(self.name), Some(about.name), Some(line), why);
+            let mut fault = |line, why| faults.add(Some(self.name), Some(about.name), Some(line), why);
             if let Fallback::Value(text) | Fallback::ValueOrEmpty(text) = about.default
                 && let Err(why) = set(to, text, self.base)
             {
@@ -219,9 +174,9 @@ impl Filler<'_> {
             let result = match (entry.value.as_deref(), about.default) {
                 // Reported when it was read.
                 (None, _) => Ok(()),
-                (Some(""), Fallback::Value(text)) => Err(format!(
-                    "is empty; leave the line out for the default {text}"
-                )),
+                (Some(""), Fallback::Value(text)) => {
+                    Err(format!("is empty; leave the line out for the default {text}"))
+                }
                 (Some(""), Fallback::Required) => Err(format!("is empty. {}", about.doc)),
                 (Some(""), Fallback::Absent(_) | Fallback::RequiredWithTls) => Ok(()),
                 (Some(text), _) => set(to, text, self.base),
@@ -231,20 +186,9 @@ impl Filler<'_> {
             }
         }
         for entry in &self.section.entries {
-            if !keys
-                .iter()
-                .any(|key| key.about.name == entry.key && fits(&key.about))
-            {
-                let own = keys
-                    .iter()
-                    .map(|key| &key.about)
-                    .filter(|about| fits(about));
-                faults.add(
-                    Some(self.name),
-                    Some(&entry.key),
-                    Some(entry.line),
-                    unknown(&entry.key, own),
-                );
+            if !keys.iter().any(|key| key.about.name == entry.key && fits(&key.about)) {
+                let own = keys.iter().map(|key| &key.about).filter(|about| fits(about));
+                faults.add(Some(self.name), Some(&entry.key), Some(entry.line), unknown(&entry.key, own));
             }
         }
     }
@@ -255,8 +199,7 @@ impl Filler<'_> {
 
     /// The entry, unless it stands there with nothing behind `=`.
     fn given(&self, key: &str) -> Option<&Entry> {
-        self.entry(key)
-            .filter(|entry| entry.value.as_deref() != Some(""))
+        self.entry(key).filter(|entry| entry.value.as_deref() != Some(""))
     }
 }
 
@@ -271,9 +214,7 @@ fn unknown<'a>(key: &str, own: impl Iterator<Item = &'a About>) -> String {
     }
     match nearest(key, own.map(|about| about.name)) {
         Some(near) => format!("is an unknown key; did you mean {near}?"),
-        None => {
-            "is an unknown key; the mailstore.ini that comes with the program lists all".to_owned()
-        }
+        None => "is an unknown key; the mailstore.ini that comes with the program lists all".to_owned(),
     }
 }
 
@@ -286,11 +227,7 @@ fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a s
             let distance = distance(&name, known);
             // A name cut short or with something behind it is near; of several such the one with the least difference.
             let prefix = name.len() >= 3 && (known.starts_with(&name) || name.starts_with(known));
-            (
-                if prefix { distance.min(1) } else { distance },
-                distance,
-                known,
-            )
+            (if prefix { distance.min(1) } else { distance }, distance, known)
         })
         .filter(|(near, ..)| *near <= most)
         .min()
@@ -322,20 +259,13 @@ struct Listeners {
 
 impl Listeners {
     fn add(&mut self, proxy: &Proxy, section: &Section, faults: &mut Faults) {
-        let line = section
-            .entries
-            .iter()
-            .find(|entry| entry.key == "listen")
-            .map(|entry| entry.line);
+        let line = section.entries.iter().find(|entry| entry.key == "listen").map(|entry| entry.line);
         for address in &proxy.listen {
-            if let Some((other, owner)) = self.seen.iter().find(|(other, _)| clash(address, other))
-            {
+            if let Some((other, owner)) = self.seen.iter().find(|(other, _)| clash(address, other)) {
                 let why = if address == other {
                     format!("{address} is taken by [{owner}] already; give each address once")
                 } else {
-                    format!(
-                        "{address} and {other} of [{owner}] include each other; give one of them another port"
-                    )
+                    format!("{address} and {other} of [{owner}] include each other; give one of them another port")
                 };
                 faults.add(Some(&proxy.name), Some("listen"), line, why);
             }
@@ -401,10 +331,7 @@ mod tests {
         let mut faults = Faults::new(Path::new("f"));
         let config = build(Path::new("f"), &[], &mut faults);
         let texts: Vec<String> = faults.into_list().iter().map(ToString::to_string).collect();
-        assert_eq!(
-            texts,
-            ["f: has no proxy; add a section [pop3], [imap] or [smtp] with listen and upstream"]
-        );
+        assert_eq!(texts, ["f: has no proxy; add a section [pop3], [imap] or [smtp] with listen and upstream"]);
         assert!(config.shared.skip_special_use);
     }
 }

@@ -37,19 +37,10 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn new(file: &Path) -> Faults {
-        Faults {
-            file: file.to_owned(),
-            list: Vec::new(),
-        }
+        Faults { file: file.to_owned(), list: Vec::new() }
     }
 
-    pub(super) fn add(
-        &mut self,
-        section: Option<&str>,
-        key: Option<&str>,
-        line: Option<usize>,
-        text: String,
-    ) {
+    pub(super) fn add(&mut self, section: Option<&str>, key: Option<&str>, line: Option<usize>, text: String) {
         self.list.push(Fault {
             file: self.file.clone(),
             section: section.map(visible),
@@ -75,12 +66,6 @@ fn visible(name: &str) -> String {
     const SHOWN_LEN_MAX: usize = 80;
     name.chars()
         .take(SHOWN_LEN_MAX)
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect()
 }

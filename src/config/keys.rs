@@ -48,10 +48,7 @@ pub enum Fallback {
 
 /// All keys, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static About> {
-    SHARED
-        .iter()
-        .map(|key| &key.about)
-        .chain(PROXY.iter().map(|key| &key.about))
+    SHARED.iter().map(|key| &key.about).chain(PROXY.iter().map(|key| &key.about))
 }
 
 /// A key of a section that becomes a `T`. Relative paths start at the folder given.
@@ -65,24 +62,13 @@ const SKIP_FOLDERS: &str = "Drafts, Junk, Spam, Trash";
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
-const TLS_MODES: [(&str, TlsMode); 3] = [
-    ("none", TlsMode::None),
-    ("starttls", TlsMode::StartTls),
-    ("implicit", TlsMode::Implicit),
-];
+const TLS_MODES: [(&str, TlsMode); 3] =
+    [("none", TlsMode::None), ("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit)];
 
 /// One row of a table; `$set` puts the parsed value where it belongs.
 macro_rules! key {
     ($place:ident $name:literal, $default:expr, $doc:literal, $set:expr) => {
-        Key {
-            about: About {
-                name: $name,
-                place: Place::$place,
-                default: $default,
-                doc: $doc,
-            },
-            set: $set,
-        }
+        Key { about: About { name: $name, place: Place::$place, default: $default, doc: $doc }, set: $set }
     };
 }
 

@@ -43,12 +43,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
 
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes));
     match read {
-        Err(fault) => Err(format!(
-            "cannot be read: {fault}; name an INI file that can be with -c FILE"
-        )),
+        Err(fault) => Err(format!("cannot be read: {fault}; name an INI file that can be with -c FILE")),
         Ok(_) if bytes.len() as u64 > FILE_LEN_MAX => {
             Err("is larger than 1 MiB; name an INI file with -c FILE".to_owned())
         }
@@ -184,11 +181,7 @@ impl fmt::Display for Proxy {
 impl fmt::Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |text: &str, empty: &str| {
-            if text.is_empty() {
-                empty.to_owned()
-            } else {
-                text.to_owned()
-            }
+            if text.is_empty() { empty.to_owned() } else { text.to_owned() }
         };
         write!(
             f,
@@ -204,9 +197,7 @@ impl fmt::Display for Shared {
         if let Some(user) = &self.user {
             write!(f, ", run as {user}")?;
         }
-        self.group
-            .as_ref()
-            .map_or(Ok(()), |group| write!(f, ", group {group}"))
+        self.group.as_ref().map_or(Ok(()), |group| write!(f, ", group {group}"))
     }
 }
 

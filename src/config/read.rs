@@ -42,11 +42,7 @@ pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         faults.add(None, None, None, "is UTF-16; save it as UTF-8".to_owned());
         // Something is there: nobody is to be told that sections are missing.
-        return vec![Section {
-            name: None,
-            line: 1,
-            entries: Vec::new(),
-        }];
+        return vec![Section { name: None, line: 1, entries: Vec::new() }];
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     for (index, raw) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -68,27 +64,16 @@ pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
             let name = header(text).filter(|_| broken.is_none());
             if name.is_none() {
                 let why = broken.unwrap_or_else(|| {
-                    format!(
-                        "{} is not a section; write [name], as [mailstore] or [pop3:office]",
-                        show(text)
-                    )
+                    format!("{} is not a section; write [name], as [mailstore] or [pop3:office]", show(text))
                 });
                 faults.add(None, None, Some(line), why);
             }
-            sections.push(Section {
-                name,
-                line,
-                entries: Vec::new(),
-            });
-        } else if let Some((key, value)) = text
-            .split_once('=')
-            .filter(|(key, _)| !key.trim().is_empty())
-        {
+            sections.push(Section { name, line, entries: Vec::new() });
+        } else if let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.trim().is_empty()) {
             let key = key.trim().to_lowercase();
             let Some(section) = sections.last_mut() else {
-                let why = broken.unwrap_or_else(|| {
-                    "stands before any section; put it below [mailstore] or a proxy".to_owned()
-                });
+                let why = broken
+                    .unwrap_or_else(|| "stands before any section; put it below [mailstore] or a proxy".to_owned());
                 faults.add(None, Some(&key), Some(line), why);
                 continue;
             };
@@ -101,16 +86,9 @@ pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
             };
             let value = value.filter(|_| broken.is_none()).map(str::to_owned);
             if let Some(first) = section.entries.iter().find(|entry| entry.key == key) {
-                broken.get_or_insert(format!(
-                    "is given twice, first in line {}; leave one",
-                    first.line
-                ));
+                broken.get_or_insert(format!("is given twice, first in line {}; leave one", first.line));
             } else {
-                section.entries.push(Entry {
-                    key: key.clone(),
-                    line,
-                    value,
-                });
+                section.entries.push(Entry { key: key.clone(), line, value });
             }
             if let (Some(why), Some(name)) = (broken, &section.name) {
                 faults.add(Some(name), Some(&key), Some(line), why);
@@ -118,10 +96,7 @@ pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
         } else if !text.is_empty() {
             let section = sections.last().and_then(|section| section.name.as_deref());
             let why = broken.unwrap_or_else(|| {
-                format!(
-                    "{} is neither [section] nor key = value nor a comment (which begins with #)",
-                    show(text)
-                )
+                format!("{} is neither [section] nor key = value nor a comment (which begins with #)", show(text))
             });
             faults.add(section, None, Some(line), why);
         }
@@ -138,15 +113,8 @@ fn check_bytes(text: &str, utf8: bool) -> Option<String> {
         return Some("is not UTF-8; save the file as UTF-8".to_owned());
     }
     let odd = text.chars().find(|c| c.is_control() && *c != '\t')?;
-    let hint = if odd == '\r' {
-        "end each line with LF or CRLF"
-    } else {
-        "take it out"
-    };
-    Some(format!(
-        "has a control character (\\x{:02x}) in it; {hint}",
-        u32::from(odd)
-    ))
+    let hint = if odd == '\r' { "end each line with LF or CRLF" } else { "take it out" };
+    Some(format!("has a control character (\\x{:02x}) in it; {hint}", u32::from(odd)))
 }
 
 /// The name in `[name]`, in lower case.
@@ -164,7 +132,9 @@ fn value_of(text: &str) -> Result<&str, String> {
     };
     match inside.split_once('"') {
         Some((value, rest)) if without_comment(rest).is_empty() => Ok(value.trim()),
-        Some(_) => Err("has text behind its closing quote; put one pair of quotes around the whole value, or none".to_owned()),
+        Some(_) => {
+            Err("has text behind its closing quote; put one pair of quotes around the whole value, or none".to_owned())
+        }
         None => Err("has no closing quote; put a \" at its end, or none at its beginning".to_owned()),
     }
 }
@@ -185,15 +155,12 @@ fn without_comment(text: &str) -> &str {
 fn parse_values(section: &mut Section, faults: &mut Faults) {
     let mut clean = String::from("[section]\n");
     for Entry { key, value, .. } in &section.entries {
-        let plain = key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
         // A key of other characters is unknown anyway.
         if let (Some(value), true) = (value, plain) {
             clean.push_str(&format!(
                 "{key} = {}\n",
-                MASKS.iter().fold(value.clone(), |text, (c, mask)| text
-                    .replace(*c, &mask.to_string()))
+                MASKS.iter().fold(value.clone(), |text, (c, mask)| text.replace(*c, &mask.to_string()))
             ));
         }
     }
@@ -202,22 +169,16 @@ fn parse_values(section: &mut Section, faults: &mut Faults) {
     let mut parsed = match parser.read(clean) {
         Ok(mut map) => map.remove("section").unwrap_or_default(),
         Err(why) => {
-            faults.add(
-                section.name.as_deref(),
-                None,
-                Some(section.line),
-                format!("cannot be parsed: {why}"),
-            );
+            faults.add(section.name.as_deref(), None, Some(section.line), format!("cannot be parsed: {why}"));
             Default::default()
         }
     };
     for entry in &mut section.entries {
         if entry.value.is_some() {
-            entry.value = parsed.remove(&entry.key).flatten().map(|text| {
-                MASKS
-                    .iter()
-                    .fold(text, |text, (c, mask)| text.replace(*mask, &c.to_string()))
-            });
+            entry.value = parsed
+                .remove(&entry.key)
+                .flatten()
+                .map(|text| MASKS.iter().fold(text, |text, (c, mask)| text.replace(*mask, &c.to_string())));
         }
     }
 }
@@ -234,17 +195,12 @@ mod tests {
         let sections = sections(text, &mut faults)
             .into_iter()
             .map(|section| {
-                let pairs = section
-                    .entries
-                    .into_iter()
-                    .map(|entry| (entry.key, entry.value.unwrap_or("BROKEN".into())));
+                let pairs =
+                    section.entries.into_iter().map(|entry| (entry.key, entry.value.unwrap_or("BROKEN".into())));
                 (section.name.unwrap_or("BROKEN".into()), pairs.collect())
             })
             .collect();
-        (
-            sections,
-            faults.into_list().iter().map(ToString::to_string).collect(),
-        )
+        (sections, faults.into_list().iter().map(ToString::to_string).collect())
     }
 
     /// The value of the one key of the one section.
@@ -283,16 +239,8 @@ mod tests {
     fn headers_and_keys_are_in_any_case_and_place() {
         let text = b"\xef\xbb\xbf  [ POP3:Office ]  # why\r\n\tListen=1 \r\n; c\r\n# \xff\r\n\r\n[b];\r\n[c] ; d";
         let (sections, faults) = read(text);
-        assert_eq!(
-            faults,
-            [
-                "f: \"[b];\" is not a section; write [name], as [mailstore] or [pop3:office] (line 6)"
-            ]
-        );
-        assert_eq!(
-            sections[0],
-            ("pop3:office".into(), vec![("listen".into(), "1".into())])
-        );
+        assert_eq!(faults, ["f: \"[b];\" is not a section; write [name], as [mailstore] or [pop3:office] (line 6)"]);
+        assert_eq!(sections[0], ("pop3:office".into(), vec![("listen".into(), "1".into())]));
         assert_eq!(sections[1], ("BROKEN".into(), vec![]));
         assert_eq!(sections[2], ("c".into(), vec![]));
     }

@@ -15,17 +15,9 @@ const SHOWN_LEN_MAX: usize = 80;
 
 /// A value (or name) as it is shown in a fault: in quotes, control characters made visible, cut where it is long.
 pub(super) fn show(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .take(SHOWN_LEN_MAX)
-        .collect::<String>()
-        .escape_debug()
-        .to_string();
+    let mut out: String = text.chars().take(SHOWN_LEN_MAX).collect::<String>().escape_debug().to_string();
     // Quotes and backslashes come from the file as they are.
-    out = out
-        .replace("\\\"", "\"")
-        .replace("\\'", "'")
-        .replace("\\\\", "\\");
+    out = out.replace("\\\"", "\"").replace("\\'", "'").replace("\\\\", "\\");
     if text.chars().nth(SHOWN_LEN_MAX).is_some() {
         out.push_str("...");
     }
@@ -43,29 +35,18 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 
 /// One of these words, in any case.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let found = words
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(text));
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     found.map(|(_, meaning)| *meaning).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!(
-            "{} is none of the values it can have: {}",
-            show(text),
-            words.join(", ")
-        )
+        format!("{} is none of the values it can have: {}", show(text), words.join(", "))
     })
 }
 
 /// A number from 1 to a million.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let right = format!("write a number from 1 to {COUNT_MAX}");
-    let number: usize =
-        digits(text).ok_or_else(|| format!("{} is not a number; {right}", show(text)))?;
-    if (1..=COUNT_MAX).contains(&number) {
-        Ok(number)
-    } else {
-        Err(format!("{} is out of range; {right}", show(text)))
-    }
+    let number: usize = digits(text).ok_or_else(|| format!("{} is not a number; {right}", show(text)))?;
+    if (1..=COUNT_MAX).contains(&number) { Ok(number) } else { Err(format!("{} is out of range; {right}", show(text))) }
 }
 
 /// Octets: a number with `K`, `M`, `G` or `T` (powers of 1024; `KB` and `KiB` mean the same) or without; more than 0.
@@ -73,11 +54,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     const RIGHT: &str = "write bytes, or a number with K, M or G, as 100M";
     let (number, unit) = split_unit(text);
     let unit = unit.to_ascii_uppercase();
-    let shift = match unit
-        .strip_suffix("IB")
-        .or_else(|| unit.strip_suffix('B'))
-        .unwrap_or(&unit)
-    {
+    let shift = match unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit) {
         "" if unit != "IB" => 0,
         "K" => 10,
         "M" => 20,
@@ -85,8 +62,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         "T" => 40,
         _ => return Err(format!("{} is not a size; {RIGHT}", show(text))),
     };
-    let number: u64 =
-        digits(number).ok_or_else(|| format!("{} is not a size; {RIGHT}", show(text)))?;
+    let number: u64 = digits(number).ok_or_else(|| format!("{} is not a size; {RIGHT}", show(text)))?;
     match number.checked_mul(1 << shift) {
         // A file's size is signed.
         Some(size) if size > 0 && i64::try_from(size).is_ok() => Ok(size),
@@ -109,19 +85,13 @@ pub(super) fn duration(text: &str, least: Duration) -> Result<Duration, String> 
     let number: u64 = digits(number).ok_or_else(wrong)?;
     match number.checked_mul(seconds).map(Duration::from_secs) {
         Some(time) if (least..=DURATION_MAX).contains(&time) => Ok(time),
-        _ => Err(format!(
-            "{} is out of range; write a time from {}s to 7d",
-            show(text),
-            least.as_secs()
-        )),
+        _ => Err(format!("{} is out of range; write a time from {}s to 7d", show(text), least.as_secs())),
     }
 }
 
 /// Digits and what follows them, blanks between left out.
 fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
 
@@ -157,10 +127,7 @@ pub(super) fn list(text: &str) -> Result<Vec<&str>, String> {
 }
 
 /// Each item of a list, or all that is wrong with them.
-pub(super) fn each<T>(
-    text: &str,
-    item: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
+pub(super) fn each<T>(text: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for text in list(text)? {
         match item(text) {
@@ -168,20 +135,13 @@ pub(super) fn each<T>(
             Err(fault) => bad.push(fault),
         }
     }
-    if bad.is_empty() {
-        Ok(good)
-    } else {
-        Err(bad.join("; "))
-    }
+    if bad.is_empty() { Ok(good) } else { Err(bad.join("; ")) }
 }
 
 /// A path; a relative one starts at `base`.
 pub(super) fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
     if text == "~" || text.starts_with("~/") {
-        return Err(format!(
-            "{} begins with ~, which only a shell understands; write the whole path",
-            show(text)
-        ));
+        return Err(format!("{} begins with ~, which only a shell understands; write the whole path", show(text)));
     }
     Ok(base.join(text))
 }
@@ -197,16 +157,12 @@ pub(super) fn readable_file(text: &str, base: &Path) -> Result<PathBuf, String> 
         }
         Ok(_) => {}
         Err(fault) => {
-            return Err(format!(
-                "{shown} cannot be read: {fault}; name a PEM file that can be"
-            ));
+            return Err(format!("{shown} cannot be read: {fault}; name a PEM file that can be"));
         }
     }
     match std::fs::File::open(&path) {
         Ok(_) => Ok(path),
-        Err(fault) => Err(format!(
-            "{shown} cannot be read: {fault}; name a PEM file that can be"
-        )),
+        Err(fault) => Err(format!("{shown} cannot be read: {fault}; name a PEM file that can be")),
     }
 }
 
@@ -214,14 +170,8 @@ pub(super) fn readable_file(text: &str, base: &Path) -> Result<PathBuf, String> 
 pub(super) fn user(name: &str) -> Result<String, String> {
     match nix::unistd::User::from_name(name) {
         Ok(Some(_)) => Ok(name.to_owned()),
-        Ok(None) => Err(format!(
-            "there is no user {} on this machine; name one that is there",
-            show(name)
-        )),
-        Err(fault) => Err(format!(
-            "the user {} cannot be looked up: {fault}",
-            show(name)
-        )),
+        Ok(None) => Err(format!("there is no user {} on this machine; name one that is there", show(name))),
+        Err(fault) => Err(format!("the user {} cannot be looked up: {fault}", show(name))),
     }
 }
 
@@ -229,14 +179,8 @@ pub(super) fn user(name: &str) -> Result<String, String> {
 pub(super) fn group(name: &str) -> Result<String, String> {
     match nix::unistd::Group::from_name(name) {
         Ok(Some(_)) => Ok(name.to_owned()),
-        Ok(None) => Err(format!(
-            "there is no group {} on this machine; name one that is there",
-            show(name)
-        )),
-        Err(fault) => Err(format!(
-            "the group {} cannot be looked up: {fault}",
-            show(name)
-        )),
+        Ok(None) => Err(format!("there is no group {} on this machine; name one that is there", show(name))),
+        Err(fault) => Err(format!("the group {} cannot be looked up: {fault}", show(name))),
     }
 }
 
@@ -248,10 +192,7 @@ pub(super) fn maildir_template(text: &str) -> Result<String, String> {
         return wrong("is an absolute path, but lies below the spool");
     }
     // Maildir++ folders begin with a dot, and `..` leads out of the spool.
-    if text
-        .split('/')
-        .any(|level| level.is_empty() || level.starts_with('.'))
-    {
+    if text.split('/').any(|level| level.is_empty() || level.starts_with('.')) {
         return wrong("has an empty level, or one that begins with a dot, in it");
     }
     // What stands between two placeholders, with the letters of these.
@@ -279,10 +220,7 @@ pub(super) fn maildir_template(text: &str) -> Result<String, String> {
 pub(super) fn folder(text: &str) -> Result<String, String> {
     let levels = text.strip_prefix('.').unwrap_or(text);
     if levels.split(['/', '.']).any(str::is_empty) && !text.is_empty() {
-        return Err(format!(
-            "{} has an empty level; write a folder's name, as Sent or Archive/Sent",
-            show(text)
-        ));
+        return Err(format!("{} has an empty level; write a folder's name, as Sent or Archive/Sent", show(text)));
     }
     Ok(text.to_owned())
 }

@@ -8,17 +8,10 @@ use proptest::prelude::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Checks a parser against a table: `Ok` values by their `Debug` text, errors by their exact text.
-fn table<T: std::fmt::Debug>(
-    parse: impl Fn(&str) -> Result<T, String>,
-    rows: &[(&str, Result<&str, &str>)],
-) {
+fn table<T: std::fmt::Debug>(parse: impl Fn(&str) -> Result<T, String>, rows: &[(&str, Result<&str, &str>)]) {
     for (text, right) in rows {
         let got = parse(text).map(|value| format!("{value:?}"));
-        assert_eq!(
-            got.as_deref().map_err(String::as_str),
-            *right,
-            "for {text:?}"
-        );
+        assert_eq!(got.as_deref().map_err(String::as_str), *right, "for {text:?}");
     }
 }
 
@@ -30,13 +23,7 @@ fn booleans() {
     for word in ["no", "false", "off", "NO", "oFF"] {
         assert_eq!(boolean(word), Ok(false), "{word}");
     }
-    table(
-        boolean,
-        &[
-            ("maybe", Err("\"maybe\" is neither yes nor no")),
-            ("1", Err("\"1\" is neither yes nor no")),
-        ],
-    );
+    table(boolean, &[("maybe", Err("\"maybe\" is neither yes nor no")), ("1", Err("\"1\" is neither yes nor no"))]);
 }
 
 #[test]
@@ -46,10 +33,7 @@ fn words() {
         &[
             ("none", Ok("0")),
             ("Implicit", Ok("1")),
-            (
-                "ssl",
-                Err("\"ssl\" is none of the values it can have: none, implicit"),
-            ),
+            ("ssl", Err("\"ssl\" is none of the values it can have: none, implicit")),
         ],
     );
 }
@@ -62,32 +46,15 @@ fn counts() {
             ("1", Ok("1")),
             ("0200", Ok("200")),
             ("1000000", Ok("1000000")),
-            (
-                "0",
-                Err("\"0\" is out of range; write a number from 1 to 1000000"),
-            ),
-            (
-                "1000001",
-                Err("\"1000001\" is out of range; write a number from 1 to 1000000"),
-            ),
+            ("0", Err("\"0\" is out of range; write a number from 1 to 1000000")),
+            ("1000001", Err("\"1000001\" is out of range; write a number from 1 to 1000000")),
             (
                 "99999999999999999999999",
-                Err(
-                    "\"99999999999999999999999\" is out of range; write a number from 1 to 1000000",
-                ),
+                Err("\"99999999999999999999999\" is out of range; write a number from 1 to 1000000"),
             ),
-            (
-                "+1",
-                Err("\"+1\" is not a number; write a number from 1 to 1000000"),
-            ),
-            (
-                "-1",
-                Err("\"-1\" is not a number; write a number from 1 to 1000000"),
-            ),
-            (
-                "1k",
-                Err("\"1k\" is not a number; write a number from 1 to 1000000"),
-            ),
+            ("+1", Err("\"+1\" is not a number; write a number from 1 to 1000000")),
+            ("-1", Err("\"-1\" is not a number; write a number from 1 to 1000000")),
+            ("1k", Err("\"1k\" is not a number; write a number from 1 to 1000000")),
         ],
     );
 }
@@ -106,32 +73,12 @@ fn sizes() {
             ("10KB", Ok("10240")),
             ("10KiB", Ok("10240")),
             ("10B", Ok("10")),
-            (
-                "0",
-                Err("\"0\" is out of range; write bytes, or a number with K, M or G, as 100M"),
-            ),
-            (
-                "8388608T",
-                Err(
-                    "\"8388608T\" is out of range; write bytes, or a number with K, M or G, as 100M",
-                ),
-            ),
-            (
-                "10iB",
-                Err("\"10iB\" is not a size; write bytes, or a number with K, M or G, as 100M"),
-            ),
-            (
-                "M",
-                Err("\"M\" is not a size; write bytes, or a number with K, M or G, as 100M"),
-            ),
-            (
-                "1.5M",
-                Err("\"1.5M\" is not a size; write bytes, or a number with K, M or G, as 100M"),
-            ),
-            (
-                "-1",
-                Err("\"-1\" is not a size; write bytes, or a number with K, M or G, as 100M"),
-            ),
+            ("0", Err("\"0\" is out of range; write bytes, or a number with K, M or G, as 100M")),
+            ("8388608T", Err("\"8388608T\" is out of range; write bytes, or a number with K, M or G, as 100M")),
+            ("10iB", Err("\"10iB\" is not a size; write bytes, or a number with K, M or G, as 100M")),
+            ("M", Err("\"M\" is not a size; write bytes, or a number with K, M or G, as 100M")),
+            ("1.5M", Err("\"1.5M\" is not a size; write bytes, or a number with K, M or G, as 100M")),
+            ("-1", Err("\"-1\" is not a size; write bytes, or a number with K, M or G, as 100M")),
         ],
     );
 }
@@ -147,36 +94,12 @@ fn durations() {
             ("2h", Ok("7200s")),
             ("1 D", Ok("86400s")),
             ("7d", Ok("604800s")),
-            (
-                "0s",
-                Err("\"0s\" is out of range; write a time from 1s to 7d"),
-            ),
-            (
-                "8d",
-                Err("\"8d\" is out of range; write a time from 1s to 7d"),
-            ),
-            (
-                "18446744073709551615d",
-                Err("\"18446744073709551615d\" is out of range; write a time from 1s to 7d"),
-            ),
-            (
-                "1h30m",
-                Err(
-                    "\"1h30m\" is not a time; write seconds, or a number with s, m, h or d, as 90s or 31m",
-                ),
-            ),
-            (
-                "soon",
-                Err(
-                    "\"soon\" is not a time; write seconds, or a number with s, m, h or d, as 90s or 31m",
-                ),
-            ),
-            (
-                "500ms",
-                Err(
-                    "\"500ms\" is not a time; write seconds, or a number with s, m, h or d, as 90s or 31m",
-                ),
-            ),
+            ("0s", Err("\"0s\" is out of range; write a time from 1s to 7d")),
+            ("8d", Err("\"8d\" is out of range; write a time from 1s to 7d")),
+            ("18446744073709551615d", Err("\"18446744073709551615d\" is out of range; write a time from 1s to 7d")),
+            ("1h30m", Err("\"1h30m\" is not a time; write seconds, or a number with s, m, h or d, as 90s or 31m")),
+            ("soon", Err("\"soon\" is not a time; write seconds, or a number with s, m, h or d, as 90s or 31m")),
+            ("500ms", Err("\"500ms\" is not a time; write seconds, or a number with s, m, h or d, as 90s or 31m")),
         ],
     );
     assert_eq!(duration("0s", Duration::ZERO), Ok(Duration::ZERO));
@@ -199,10 +122,7 @@ fn lists() {
         |text| each(text, boolean),
         &[
             ("yes, no", Ok("[true, false]")),
-            (
-                "yes, x, y",
-                Err("\"x\" is neither yes nor no; \"y\" is neither yes nor no"),
-            ),
+            ("yes, x, y", Err("\"x\" is neither yes nor no; \"y\" is neither yes nor no")),
         ],
     );
 }
@@ -216,40 +136,16 @@ fn listen_addresses() {
             ("0.0.0.0:0", Ok("0.0.0.0:0")),
             ("[::1]:1110", Ok("[::1]:1110")),
             ("[::]:65535", Ok("[::]:65535")),
-            (
-                "127.0.0.1",
-                Err("\"127.0.0.1\" has no port; write address:port, as 127.0.0.1:1110"),
-            ),
-            (
-                "::1",
-                Err("\"::1\" has no port; write address:port, as [::1]:1110"),
-            ),
-            (
-                "1110",
-                Err("\"1110\" has no port; write address:port, as 127.0.0.1:1110 or [::1]:1110"),
-            ),
+            ("127.0.0.1", Err("\"127.0.0.1\" has no port; write address:port, as 127.0.0.1:1110")),
+            ("::1", Err("\"::1\" has no port; write address:port, as [::1]:1110")),
+            ("1110", Err("\"1110\" has no port; write address:port, as 127.0.0.1:1110 or [::1]:1110")),
             (
                 "2001:db8:0:0:0:0:0:1:25",
-                Err(
-                    "\"2001:db8:0:0:0:0:0:1:25\" is an IPv6 address without brackets; write [2001:db8:0:0:0:0:0:1]:25",
-                ),
+                Err("\"2001:db8:0:0:0:0:0:1:25\" is an IPv6 address without brackets; write [2001:db8:0:0:0:0:0:1]:25"),
             ),
-            (
-                "*:25",
-                Err(
-                    "\"*:25\" names no address; write 0.0.0.0:25 for every IPv4 address, [::]:25 for IPv6",
-                ),
-            ),
-            (
-                ":25",
-                Err(
-                    "\":25\" names no address; write 0.0.0.0:25 for every IPv4 address, [::]:25 for IPv6",
-                ),
-            ),
-            (
-                "localhost:25",
-                Err("\"localhost:25\" is a name; write the address, 127.0.0.1:25 or [::1]:25"),
-            ),
+            ("*:25", Err("\"*:25\" names no address; write 0.0.0.0:25 for every IPv4 address, [::]:25 for IPv6")),
+            (":25", Err("\":25\" names no address; write 0.0.0.0:25 for every IPv4 address, [::]:25 for IPv6")),
+            ("localhost:25", Err("\"localhost:25\" is a name; write the address, 127.0.0.1:25 or [::1]:25")),
             (
                 "mail.example.com:25",
                 Err(
@@ -275,9 +171,8 @@ fn listen_addresses() {
 #[test]
 fn upstreams() {
     let long = format!("{}.example.com:25", "a".repeat(64));
-    let long_fault = format!(
-        "the host of \"{long}\" has a part longer than 63 bytes; write host:port, as mail.example.com:995"
-    );
+    let long_fault =
+        format!("the host of \"{long}\" has a part longer than 63 bytes; write host:port, as mail.example.com:995");
     table(
         upstream,
         &[
@@ -286,20 +181,9 @@ fn upstreams() {
             ("192.0.2.1:25", Ok("(\"192.0.2.1\", 25)")),
             ("[::1]:995", Ok("(\"::1\", 995)")),
             ("mail_1:25", Ok("(\"mail_1\", 25)")),
-            (
-                "mail.example.com",
-                Err("\"mail.example.com\" has no port; write host:port, as mail.example.com:995"),
-            ),
-            (
-                "[::1]",
-                Err("\"[::1]\" has no port; write host:port, as mail.example.com:995"),
-            ),
-            (
-                "::1",
-                Err(
-                    "\"::1\" is an IPv6 address without brackets; write [address]:port, as [::1]:995",
-                ),
-            ),
+            ("mail.example.com", Err("\"mail.example.com\" has no port; write host:port, as mail.example.com:995")),
+            ("[::1]", Err("\"[::1]\" has no port; write host:port, as mail.example.com:995")),
+            ("::1", Err("\"::1\" is an IPv6 address without brackets; write [address]:port, as [::1]:995")),
             (
                 "2001:db8:0:0:0:0:0:1:25",
                 Err(
@@ -308,50 +192,26 @@ fn upstreams() {
             ),
             (
                 "[mail]:25",
-                Err(
-                    "\"[mail]:25\" holds no IPv6 address in its brackets; write host:port, as mail.example.com:995",
-                ),
+                Err("\"[mail]:25\" holds no IPv6 address in its brackets; write host:port, as mail.example.com:995"),
             ),
             (
                 "mail:0",
-                Err(
-                    "the port of \"mail:0\" is not a number from 1 to 65535; write host:port, as mail.example.com:995",
-                ),
+                Err("the port of \"mail:0\" is not a number from 1 to 65535; write host:port, as mail.example.com:995"),
             ),
             (
                 "mail:",
-                Err(
-                    "the port of \"mail:\" is not a number from 1 to 65535; write host:port, as mail.example.com:995",
-                ),
+                Err("the port of \"mail:\" is not a number from 1 to 65535; write host:port, as mail.example.com:995"),
             ),
-            (
-                ":25",
-                Err("the host of \":25\" is empty; write host:port, as mail.example.com:995"),
-            ),
-            (
-                "a..b:25",
-                Err(
-                    "the host of \"a..b:25\" has two dots together; write host:port, as mail.example.com:995",
-                ),
-            ),
-            (
-                "a.b.:25",
-                Err(
-                    "the host of \"a.b.:25\" has a dot at its end; write host:port, as mail.example.com:995",
-                ),
-            ),
+            (":25", Err("the host of \":25\" is empty; write host:port, as mail.example.com:995")),
+            ("a..b:25", Err("the host of \"a..b:25\" has two dots together; write host:port, as mail.example.com:995")),
+            ("a.b.:25", Err("the host of \"a.b.:25\" has a dot at its end; write host:port, as mail.example.com:995")),
             (
                 "-a:25",
                 Err(
                     "the host of \"-a:25\" has a hyphen at the end of a part; write host:port, as mail.example.com:995",
                 ),
             ),
-            (
-                "a/b:25",
-                Err(
-                    "the host of \"a/b:25\" has a \"/\" in it; write host:port, as mail.example.com:995",
-                ),
-            ),
+            ("a/b:25", Err("the host of \"a/b:25\" has a \"/\" in it; write host:port, as mail.example.com:995")),
             (
                 "300.1.1.1:25",
                 Err(
@@ -379,30 +239,15 @@ fn domains() {
             ("Bücher.example", Ok("\"bücher.example\"")),
             (
                 "@example.com",
-                Err(
-                    "\"@example.com\" is no domain; write only what stands behind the @: \"example.com\"",
-                ),
+                Err("\"@example.com\" is no domain; write only what stands behind the @: \"example.com\""),
             ),
-            (
-                "*.example.com",
-                Err("\"*.example.com\" is no domain; each subdomain has to be named itself"),
-            ),
-            (
-                "example com",
-                Err("\"example com\" has a \" \" in it; write a domain, as example.com"),
-            ),
-            (
-                "../etc",
-                Err("\"../etc\" is no domain; each subdomain has to be named itself"),
-            ),
+            ("*.example.com", Err("\"*.example.com\" is no domain; each subdomain has to be named itself")),
+            ("example com", Err("\"example com\" has a \" \" in it; write a domain, as example.com")),
+            ("../etc", Err("\"../etc\" is no domain; each subdomain has to be named itself")),
         ],
     );
     let long = vec!["a"; 128].join(".");
-    assert!(
-        domain(&long)
-            .unwrap_err()
-            .ends_with(" is longer than 253 bytes; write a domain, as example.com")
-    );
+    assert!(domain(&long).unwrap_err().ends_with(" is longer than 253 bytes; write a domain, as example.com"));
 }
 
 #[test]
@@ -412,28 +257,17 @@ fn paths() {
         &[
             ("/srv/mail", Ok("\"/srv/mail\"")),
             ("mail #2", Ok("\"/etc/mailstore/mail #2\"")),
-            (
-                "~/mail",
-                Err(
-                    "\"~/mail\" begins with ~, which only a shell understands; write the whole path",
-                ),
-            ),
+            ("~/mail", Err("\"~/mail\" begins with ~, which only a shell understands; write the whole path")),
         ],
     );
-    assert_eq!(
-        path("mailSpool", Path::new("")),
-        Ok(PathBuf::from("mailSpool"))
-    );
+    assert_eq!(path("mailSpool", Path::new("")), Ok(PathBuf::from("mailSpool")));
 }
 
 #[test]
 fn readable_files() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.pem"), "").unwrap();
-    assert_eq!(
-        readable_file("a.pem", folder.path()),
-        Ok(folder.path().join("a.pem"))
-    );
+    assert_eq!(readable_file("a.pem", folder.path()), Ok(folder.path().join("a.pem")));
     let base = folder.path().display();
     assert_eq!(
         readable_file("b.pem", folder.path()),
@@ -441,10 +275,7 @@ fn readable_files() {
             "\"{base}/b.pem\" cannot be read: No such file or directory (os error 2); name a PEM file that can be"
         ))
     );
-    assert_eq!(
-        readable_file(".", folder.path()),
-        Err(format!("\"{base}/.\" is not a file; name a PEM file"))
-    );
+    assert_eq!(readable_file(".", folder.path()), Err(format!("\"{base}/.\" is not a file; name a PEM file")));
 }
 
 #[test]
@@ -454,48 +285,24 @@ fn users_and_groups() {
     let nobody = "no-such-name-here";
     assert_eq!(
         user(nobody),
-        Err(
-            "there is no user \"no-such-name-here\" on this machine; name one that is there"
-                .to_owned()
-        )
+        Err("there is no user \"no-such-name-here\" on this machine; name one that is there".to_owned())
     );
     assert_eq!(
         group(nobody),
-        Err(
-            "there is no group \"no-such-name-here\" on this machine; name one that is there"
-                .to_owned()
-        )
+        Err("there is no group \"no-such-name-here\" on this machine; name one that is there".to_owned())
     );
 }
 
 #[test]
 fn maildir_templates() {
-    for good in [
-        "%d/%n",
-        "%u",
-        "%n@%d",
-        "%d@%n",
-        "users/%d/Maildir-%n",
-        "%d/x-%n/Maildir",
-        "%u/%d",
-        "é/%u",
-    ] {
+    for good in ["%d/%n", "%u", "%n@%d", "%d@%n", "users/%d/Maildir-%n", "%d/x-%n/Maildir", "%u/%d", "é/%u"] {
         assert_eq!(maildir_template(good), Ok(good.to_owned()));
     }
     for (bad, why) in [
         ("/srv/%u", "is an absolute path, but lies below the spool"),
-        (
-            "../%u",
-            "has an empty level, or one that begins with a dot, in it",
-        ),
-        (
-            "%d//%n",
-            "has an empty level, or one that begins with a dot, in it",
-        ),
-        (
-            "%u/",
-            "has an empty level, or one that begins with a dot, in it",
-        ),
+        ("../%u", "has an empty level, or one that begins with a dot, in it"),
+        ("%d//%n", "has an empty level, or one that begins with a dot, in it"),
+        ("%u/", "has an empty level, or one that begins with a dot, in it"),
         ("%u/%x", "has a % that is not %u, %n or %d"),
         ("%u%", "has a % that is not %u, %n or %d"),
         ("%u%é", "has a % that is not %u, %n or %d"),
@@ -505,8 +312,7 @@ fn maildir_templates() {
         ("%d%n", "would give two owners the same Maildir"),
         ("%n-%d", "would give two owners the same Maildir"),
     ] {
-        let right =
-            format!("\"{bad}\" {why}; write %u, or %n and %d with a / or @ between, as %d/%n");
+        let right = format!("\"{bad}\" {why}; write %u, or %n and %d with a / or @ between, as %d/%n");
         assert_eq!(maildir_template(bad), Err(right));
     }
 }
@@ -521,20 +327,9 @@ fn folders() {
             ("Sent Items", Ok("\"Sent Items\"")),
             ("Archive/Sent", Ok("\"Archive/Sent\"")),
             (".Sent", Ok("\".Sent\"")),
-            (
-                "Sent/",
-                Err("\"Sent/\" has an empty level; write a folder's name, as Sent or Archive/Sent"),
-            ),
-            (
-                ".",
-                Err("\".\" has an empty level; write a folder's name, as Sent or Archive/Sent"),
-            ),
-            (
-                "../Sent",
-                Err(
-                    "\"../Sent\" has an empty level; write a folder's name, as Sent or Archive/Sent",
-                ),
-            ),
+            ("Sent/", Err("\"Sent/\" has an empty level; write a folder's name, as Sent or Archive/Sent")),
+            (".", Err("\".\" has an empty level; write a folder's name, as Sent or Archive/Sent")),
+            ("../Sent", Err("\"../Sent\" has an empty level; write a folder's name, as Sent or Archive/Sent")),
         ],
     );
 }

@@ -11,20 +11,19 @@
 
 mod buffer;
 mod closing;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-
-use nix::poll::{PollFd, PollFlags};
 
 use self::buffer::Buffer;
 use super::stream::{Outcome, Stream};
 use super::tls::{Acceptor, Connector};
-use super::wait::{Need, Until, happened, poll_until};
+use super::wait::{Need, Until};
 use crate::protocol::{End, Farewell, Host, Protocol, Side};
 
 /// Octets in the queue towards one side, above which the other side is not read.
@@ -111,9 +110,23 @@ pub struct Report {
 }
 
 /// Runs a session to its end. Both connections are closed afterwards.
-pub fn run(client: Stream, server: Stream, protocol: &mut dyn Protocol, host: &mut dyn Wired, settings: &Settings<'_>) -> Report {
+pub fn run(
+    client: Stream,
+    server: Stream,
+    protocol: &mut dyn Protocol,
+    host: &mut dyn Wired,
+    settings: &Settings<'_>,
+) -> Report {
     let now = Instant::now();
-    let mut pump = Pump { legs: [Leg::new(client, now), Leg::new(server, now)], protocol, host, settings, last_heard: now, polls: 0, stopped: false };
+    let mut pump = Pump {
+        legs: [Leg::new(client, now), Leg::new(server, now)],
+        protocol,
+        host,
+        settings,
+        last_heard: now,
+        polls: 0,
+        stopped: false,
+    };
     let end = pump.pump();
     pump.close();
     Report { end, polls: pump.polls }
@@ -155,16 +168,6 @@ struct Leg {
     stalled: Option<Instant>,
     last_read: Instant,
     last_write: Instant,
-}
-
-/// The limits that end a session from outside.
-#[derive(Clone, Copy)]
-enum Limit {
-    Idle,
-    Login,
-    Stalled(Side),
-    ClientClosed,
-    ClientGone,
 }
 
 struct Closed {
@@ -357,7 +360,8 @@ impl Pump<'_, '_> {
         }
         let login_deadline = if self.host.identified() { None } else { Some(self.settings.login_deadline) };
         let limit = Instant::now() + HANDSHAKE;
-        let until = Until { deadline: login_deadline.map_or(limit, |login| login.min(limit)), stop: self.settings.stop };
+        let until =
+            Until { deadline: login_deadline.map_or(limit, |login| login.min(limit)), stop: self.settings.stop };
         let leg = &mut self.legs[index(side)];
         let result = match (side, leg.stream.take(), self.settings.acceptor, self.settings.connector) {
             (_, Some(stream), _, _) if leg.closed.is_some() || leg.broken.is_some() => {
@@ -385,7 +389,9 @@ impl Pump<'_, '_> {
                 // The connection is in no state to be written to.
                 let wire = self.host.wire();
                 wire.gone[index(side)] = true;
-                if side == Side::Server && let Some(line) = self.protocol.farewell(Farewell::Lost) {
+                if side == Side::Server
+                    && let Some(line) = self.protocol.farewell(Farewell::Lost)
+                {
                     wire.send(Side::Client, &line);
                 }
                 wire.end(End::Fault(format!("TLS handshake with the {peer} failed: {why}")));
@@ -416,7 +422,9 @@ impl Pump<'_, '_> {
                 }
                 self.host.wire().end(match broken {
                     Some(e) => End::Fault(format!("the connection to the server broke: {e}")),
-                    None if outstanding => End::Fault("the server closed the connection before it had answered".to_owned()),
+                    None if outstanding => {
+                        End::Fault("the server closed the connection before it had answered".to_owned())
+                    }
                     None => End::Orderly("server closed"),
                 });
             }
@@ -433,108 +441,5 @@ impl Pump<'_, '_> {
             return true;
         }
         false
-    }
-
-    /// Sleeps until a socket is ready, or ends the session because a limit is over.
-    fn sleep(&mut self) {
-        let (deadline, limit) = self.next_limit();
-        if deadline <= Instant::now() {
-            return self.end_by(limit);
-        }
-        let wants_read = [self.wants_read(Side::Client), self.wants_read(Side::Server)];
-        let mut ready_already = false;
-        let mut events = [PollFlags::empty(); 2];
-        for side in [Side::Client, Side::Server] {
-            let i = index(side);
-            let leg = &mut self.legs[i];
-            if wants_read[i] {
-                // poll does not see what OpenSSL has decrypted already.
-                leg.may_read |= leg.stream.as_ref().is_some_and(|stream| stream.buffered() > 0);
-                ready_already |= leg.may_read;
-                events[i] |= leg.read_need.flags();
-            }
-            let queue = self.host.wire().queue(side);
-            if !queue.is_empty() {
-                events[i] |= self.legs[i].write_need.flags();
-            }
-            queue.release();
-            self.legs[i].input.release();
-        }
-        if ready_already {
-            return;
-        }
-        let mut fds = Vec::with_capacity(3);
-        fds.push(PollFd::new(self.settings.stop, PollFlags::POLLIN));
-        let mut polled = [None; 2];
-        for (i, leg) in self.legs.iter().enumerate() {
-            if let (Some(stream), None) = (&leg.stream, leg.broken) {
-                // Also with nothing to ask for: poll then still tells that the peer is dead.
-                polled[i] = Some(fds.len());
-                fds.push(PollFd::new(stream.as_fd(), events[i]));
-            }
-        }
-        self.polls += 1;
-        poll_until(&mut fds, Some(deadline));
-        let stopped = happened(&fds[0]);
-        let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
-        for (leg, found) in self.legs.iter_mut().zip(found) {
-            leg.may_read |= found.intersects(leg.read_need.flags());
-            leg.may_write |= found.intersects(leg.write_need.flags());
-            if found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
-                leg.break_off();
-            }
-        }
-        if stopped {
-            self.stopped = true;
-            self.end_hard("the program is ending".to_owned(), Farewell::Shutdown);
-        }
-    }
-
-    /// The next moment at which a limit is over, and which limit that is.
-    fn next_limit(&mut self) -> (Instant, Limit) {
-        let idle = self.settings.idle_timeout;
-        let mut next = (self.last_heard + idle, Limit::Idle);
-        let mut also = |at: Instant, limit| {
-            if at < next.0 {
-                next = (at, limit);
-            }
-        };
-        if !self.host.identified() {
-            also(self.settings.login_deadline, Limit::Login);
-        }
-        for side in [Side::Client, Side::Server] {
-            if !self.host.wire().queue(side).is_empty() {
-                let since = *self.legs[index(side)].stalled.get_or_insert_with(Instant::now);
-                also(since + idle, Limit::Stalled(side));
-            }
-        }
-        let [client, server] = &self.legs;
-        if let Some(closed) = &client.closed {
-            also(server.last_read.max(client.last_write).max(closed.at) + self.settings.client_closed_wait, Limit::ClientClosed);
-        }
-        if let Some(since) = client.broken {
-            also(since + self.settings.client_gone_wait, Limit::ClientGone);
-        }
-        next
-    }
-
-    fn end_by(&mut self, limit: Limit) {
-        let idle = self.settings.idle_timeout.as_secs();
-        let (why, farewell) = match limit {
-            Limit::Idle => (format!("nobody said anything for {idle} s (idle_timeout)"), Farewell::Timeout),
-            Limit::Login => ("no login in time (login_timeout)".to_owned(), Farewell::Timeout),
-            Limit::Stalled(side) => (format!("the {} took nothing for {idle} s (idle_timeout)", name(side)), Farewell::Timeout),
-            Limit::ClientClosed => ("the client closed, and the server did not answer in time".to_owned(), Farewell::Lost),
-            Limit::ClientGone => ("the client went away".to_owned(), Farewell::Lost),
-        };
-        self.end_hard(why, farewell);
-    }
-
-    /// Ends it from outside, with a last line in the protocol's words where that can be understood.
-    fn end_hard(&mut self, why: String, farewell: Farewell) {
-        if let Some(line) = self.protocol.farewell(farewell) {
-            self.host.wire().send(Side::Client, &line);
-        }
-        self.host.wire().end(End::Fault(why));
     }
 }

@@ -1,7 +1,6 @@
 //! What tests share: connected sockets, and throw-away certificates.
 
 use std::fs;
-use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,16 +56,12 @@ pub(crate) fn pem() -> Pem {
     x509.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
     x509.set_pubkey(&key).unwrap();
     x509.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
-    let names = SubjectAlternativeName::new().dns("localhost").ip("127.0.0.1").build(&x509.x509v3_context(None, None)).unwrap();
+    let names =
+        SubjectAlternativeName::new().dns("localhost").ip("127.0.0.1").build(&x509.x509v3_context(None, None)).unwrap();
     x509.append_extension(names).unwrap();
     x509.sign(&key, MessageDigest::sha256()).unwrap();
     let (certificate, private_key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));
     fs::write(&certificate, x509.build().to_pem().unwrap()).unwrap();
     fs::write(&private_key, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
     Pem { certificate, private_key, key, dir }
-}
-
-/// A stop pipe that nobody closes while it lives.
-pub(crate) fn stop() -> io::Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
-    super::wait::stop_pipe()
 }

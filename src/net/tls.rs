@@ -45,10 +45,18 @@ impl Acceptor {
         let fault = |key, text| Fault { key, text };
         match Certificate::stack_from_pem(&chain) {
             Ok(certificates) if certificates.is_empty() => {
-                return Err(fault("certificate", format!("{}: holds no PEM certificate (\"BEGIN CERTIFICATE\")", certificate.display())));
+                return Err(fault(
+                    "certificate",
+                    format!("{}: holds no PEM certificate (\"BEGIN CERTIFICATE\")", certificate.display()),
+                ));
             }
             Ok(_) => {}
-            Err(e) => return Err(fault("certificate", format!("{}: is not a chain of PEM certificates: {e}", certificate.display()))),
+            Err(e) => {
+                return Err(fault(
+                    "certificate",
+                    format!("{}: is not a chain of PEM certificates: {e}", certificate.display()),
+                ));
+            }
         }
         let key = pkcs8(&key).map_err(|why| fault("private_key", format!("{}: {why}", private_key.display())))?;
         let built = Identity::from_pkcs8(&chain, key)
@@ -61,7 +69,11 @@ impl Acceptor {
         if let Err(why) = rehearse(&tls) {
             return Err(fault(
                 "private_key",
-                format!("{}: does not belong to the first certificate in {}, or OpenSSL refuses them: {why}", private_key.display(), certificate.display()),
+                format!(
+                    "{}: does not belong to the first certificate in {}, or OpenSSL refuses them: {why}",
+                    private_key.display(),
+                    certificate.display()
+                ),
             ));
         }
         Ok(Acceptor(tls))
@@ -146,13 +158,20 @@ fn pkcs8(file: &[u8]) -> Result<&[u8], String> {
         return Ok(&file[at..]);
     }
     if find(b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some() || find(b"Proc-Type: 4,ENCRYPTED").is_some() {
-        return Err("the key is locked with a passphrase; unlock it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW".to_owned());
+        return Err(
+            "the key is locked with a passphrase; unlock it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW"
+                .to_owned(),
+        );
     }
-    for (marker, kind) in
-        [(&b"-----BEGIN RSA PRIVATE KEY-----"[..], "PKCS#1 (RSA)"), (b"-----BEGIN EC PRIVATE KEY-----", "SEC1 (EC)"), (b"-----BEGIN DSA PRIVATE KEY-----", "DSA")]
-    {
+    for (marker, kind) in [
+        (&b"-----BEGIN RSA PRIVATE KEY-----"[..], "PKCS#1 (RSA)"),
+        (b"-----BEGIN EC PRIVATE KEY-----", "SEC1 (EC)"),
+        (b"-----BEGIN DSA PRIVATE KEY-----", "DSA"),
+    ] {
         if find(marker).is_some() {
-            return Err(format!("the key is in {kind} form, PKCS#8 is needed; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW"));
+            return Err(format!(
+                "the key is in {kind} form, PKCS#8 is needed; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW"
+            ));
         }
     }
     Err("holds no PEM private key (\"BEGIN PRIVATE KEY\")".to_owned())
@@ -163,7 +182,12 @@ fn rehearse(acceptor: &TlsAcceptor) -> Result<(), String> {
     static CLIENT: OnceLock<Option<TlsConnector>> = OnceLock::new();
     let client = CLIENT.get_or_init(|| {
         // Who we are is not the question here, only whether certificate and key do their work.
-        TlsConnector::builder().min_protocol_version(Some(Protocol::Tlsv12)).danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true).build().ok()
+        TlsConnector::builder()
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .danger_accept_invalid_certs(true)
+            .danger_accept_invalid_hostnames(true)
+            .build()
+            .ok()
     });
     let client = client.as_ref().ok_or("OpenSSL cannot be set up")?;
     let (ours, theirs) = UnixStream::pair().map_err(|e| e.to_string())?;
@@ -205,5 +229,54 @@ fn step<S>(result: Result<TlsStream<S>, HandshakeError<S>>) -> Result<Option<Mid
         Ok(tls) => Ok(Some(Middle::Done(tls))),
         Err(HandshakeError::WouldBlock(middle)) => Ok(Some(Middle::Going(middle))),
         Err(HandshakeError::Failure(e)) => Err(e.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{Pem, pem};
+
+    fn complaint(result: Result<Acceptor, Fault>) -> (&'static str, String) {
+        result.map(|_| ()).map_err(|Fault { key, text }| (key, text)).unwrap_err()
+    }
+
+    #[test]
+    fn certificates_and_keys_are_tried_before_the_first_client() {
+        let Pem { certificate, private_key, key, dir } = pem();
+        assert!(Acceptor::load(&certificate, &private_key).is_ok());
+        let write = |name: &str, content: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let sec1 = write("sec1.pem", &key.ec_key().unwrap().private_key_to_pem().unwrap());
+        let commented =
+            write("commented.pem", &[b"Bag Attributes: none\n", &fs::read(&private_key).unwrap()[..]].concat());
+        let locked = write(
+            "locked.pem",
+            &key.private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"x").unwrap(),
+        );
+        let empty = write("empty.pem", b"");
+        let broken = write("broken.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        let other = pem();
+        let missing = dir.path().join("missing.pem");
+        assert!(Acceptor::load(&certificate, &commented).is_ok());
+        for (certificate, private_key, key, part) in [
+            (&certificate, &sec1, "private_key", "openssl pkcs8 -topk8 -nocrypt"),
+            (&certificate, &locked, "private_key", "passphrase"),
+            (&certificate, &empty, "private_key", "BEGIN PRIVATE KEY"),
+            (&certificate, &broken, "private_key", "cannot be used"),
+            (&certificate, &missing, "private_key", "cannot be read"),
+            (&certificate, &other.private_key, "private_key", "does not belong to"),
+            (&missing, &private_key, "certificate", "cannot be read"),
+            (&empty, &private_key, "certificate", "BEGIN CERTIFICATE"),
+            (&private_key, &private_key, "certificate", "BEGIN CERTIFICATE"),
+        ] {
+            let (found, text) = complaint(Acceptor::load(certificate, private_key));
+            assert!(found == key && text.contains(part), "{found}: {text}");
+        }
+        let authorities = |file: &Path| Connector::load("localhost", Some(file)).map(|_| ()).unwrap_err().text;
+        assert!(authorities(&empty).contains("BEGIN CERTIFICATE") && authorities(&missing).contains("cannot be read"));
     }
 }

@@ -25,9 +25,13 @@ pub(super) fn holder(address: SocketAddr) -> Option<String> {
         .collect::<Vec<_>>();
     let holds = |pid: u32| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        files.flatten().filter_map(|file| fs::read_link(file.path()).ok()).find(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
+        files
+            .flatten()
+            .filter_map(|file| fs::read_link(file.path()).ok())
+            .find(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
     };
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let processes =
+        fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let pid = processes.into_iter().find(|&pid| holds(pid).is_some())?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("{} (process {pid})", name.trim().escape_debug()))

@@ -7,49 +7,49 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A number that many threads add to.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub(super) struct Count(AtomicU64);
 
 impl Count {
-    pub fn add(&self, more: u64) {
+    pub(super) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// One proxy's numbers.
 #[derive(Debug, Default)]
-pub struct Counters {
-    pub sessions: Count,
+pub(super) struct Counters {
+    pub(super) sessions: Count,
     /// Clients that were told to come back later.
-    pub refused: Count,
+    pub(super) refused: Count,
     /// Copies, one for each owner.
-    pub kept: Count,
-    pub duplicates: Count,
-    pub not_kept: Count,
+    pub(super) kept: Count,
+    pub(super) duplicates: Count,
+    pub(super) not_kept: Count,
     /// Octets from clients.
-    pub received: Count,
+    pub(super) received: Count,
     /// Octets to clients.
-    pub sent: Count,
+    pub(super) sent: Count,
 }
 
 /// Everyone's numbers. A proxy keeps its own over a reload.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(super) struct Registry {
     proxies: Mutex<BTreeMap<String, Arc<Counters>>>,
 }
 
 impl Registry {
     /// The numbers of the proxy of this name.
-    pub fn of(&self, proxy: &str) -> Arc<Counters> {
+    pub(super) fn of(&self, proxy: &str) -> Arc<Counters> {
         let mut proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(proxies.entry(proxy.to_owned()).or_default())
     }
 
     /// For the log: all together, then each proxy.
-    pub fn lines(&self, open: usize) -> Vec<String> {
+    pub(super) fn lines(&self, open: usize) -> Vec<String> {
         let proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
         let total = Counters::default();
         for one in proxies.values() {

@@ -19,9 +19,9 @@ const UNSETTLED_MAX: usize = 32;
 
 /// Session id and proxy, as every log line of a session begins: `7f3a pop3:main`.
 #[derive(Clone, Debug)]
-pub struct Label {
-    pub id: u32,
-    pub proxy: String,
+pub(super) struct Label {
+    pub(super) id: u32,
+    pub(super) proxy: String,
 }
 
 impl fmt::Display for Label {
@@ -32,23 +32,23 @@ impl fmt::Display for Label {
 
 /// What the configuration says about keeping.
 #[derive(Clone, Debug)]
-pub struct Policy {
-    pub kind: Kind,
-    pub on_archive_failure: OnArchiveFailure,
+pub(super) struct Policy {
+    pub(super) kind: Kind,
+    pub(super) on_archive_failure: OnArchiveFailure,
     /// Octets.
-    pub max_message_size: u64,
+    pub(super) max_message_size: u64,
 }
 
 /// What became of a session's messages, for its closing line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub kept: u64,
-    pub duplicates: u64,
-    pub not_kept: u64,
+pub(super) struct Tally {
+    pub(super) kept: u64,
+    pub(super) duplicates: u64,
+    pub(super) not_kept: u64,
 }
 
 /// See the module.
-pub struct Keeper {
+pub(super) struct Keeper {
     label: Label,
     policy: Policy,
     archive: Archive,
@@ -74,7 +74,7 @@ enum State {
 }
 
 impl Keeper {
-    pub fn new(label: Label, policy: Policy, archive: Archive, counters: Arc<Counters>) -> Keeper {
+    pub(super) fn new(label: Label, policy: Policy, archive: Archive, counters: Arc<Counters>) -> Keeper {
         Keeper {
             label,
             policy,
@@ -93,27 +93,31 @@ impl Keeper {
     }
 
     /// The session is over, orderly or not: brings every draft to its end.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         for (id, state) in std::mem::take(&mut self.drafts) {
             if let State::Prepared(draft) = state {
-                log::debug!("{} draft {} committed: the session ended before the server had answered", self.label, id.0);
+                log::debug!(
+                    "{} draft {} committed: the session ended before the server had answered",
+                    self.label,
+                    id.0
+                );
                 self.commit_prepared(draft);
             }
         }
         self.settle_finished();
     }
 
-    pub fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         self.tally
     }
 
     /// The owner of the last login.
-    pub fn user(&self) -> Option<&Owner> {
+    pub(super) fn user(&self) -> Option<&Owner> {
         self.user.as_ref()
     }
 
     /// Octets from and to the client.
-    pub fn octets(&self) -> (u64, u64) {
+    pub(super) fn octets(&self) -> (u64, u64) {
         (self.wire.received, self.wire.sent)
     }
 
@@ -162,7 +166,11 @@ impl Keeper {
     }
 
     /// Does something with an open draft; a failure is logged, and the policy decides.
-    fn on_open(&mut self, id: DraftId, operation: impl FnOnce(&mut Draft) -> Result<(), String>) -> Result<(), Refused> {
+    fn on_open(
+        &mut self,
+        id: DraftId,
+        operation: impl FnOnce(&mut Draft) -> Result<(), String>,
+    ) -> Result<(), Refused> {
         match self.drafts.get_mut(&id) {
             Some(State::Open(draft)) => {
                 let Err(reason) = operation(draft) else { return Ok(()) };
@@ -184,7 +192,10 @@ impl Keeper {
             Ok(kept) => self.report(kept),
             Err(e) => {
                 for Destination { owner, folder, .. } in to {
-                    log::error!("{} not in its folder yet owner={owner} folder={folder} reason={e}; it lies in tmp and is kept at the next start", self.label);
+                    log::error!(
+                        "{} not in its folder yet owner={owner} folder={folder} reason={e}; it lies in tmp and is kept at the next start",
+                        self.label
+                    );
                 }
             }
         }
@@ -289,7 +300,9 @@ impl Host for Keeper {
                 self.drafts.insert(draft, State::Dead);
                 Ok(())
             }
-            Some(State::Prepared(_)) | None => self.on_open(draft, |_| Err("a part of it is missing: a bug of MailStore".to_owned())),
+            Some(State::Prepared(_)) | None => {
+                self.on_open(draft, |_| Err("a part of it is missing: a bug of MailStore".to_owned()))
+            }
         }
     }
 

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 /// Which limit is full: the key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
+pub(super) enum Full {
     MaxSessions,
     MaxSessionsPerClient,
 }
 
 impl Full {
-    pub fn key(self) -> &'static str {
+    pub(super) fn key(self) -> &'static str {
         match self {
             Full::MaxSessions => "max_sessions",
             Full::MaxSessionsPerClient => "max_sessions_per_client",
@@ -23,7 +23,7 @@ impl Full {
 
 /// Counts the sessions. A clone counts the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Limits {
+pub(super) struct Limits {
     shared: Arc<Shared>,
 }
 
@@ -42,7 +42,7 @@ struct Open {
 
 /// A session's place; given back when dropped, also by a panic.
 #[derive(Debug)]
-pub struct Ticket {
+pub(super) struct Ticket {
     shared: Arc<Shared>,
     client: IpAddr,
 }
@@ -52,7 +52,12 @@ impl Limits {
     ///
     /// # Errors
     /// The limit that is full.
-    pub fn admit(&self, client: IpAddr, max_sessions: usize, max_sessions_per_client: usize) -> Result<Ticket, Full> {
+    pub(super) fn admit(
+        &self,
+        client: IpAddr,
+        max_sessions: usize,
+        max_sessions_per_client: usize,
+    ) -> Result<Ticket, Full> {
         let client = client.to_canonical();
         let mut open = self.shared.lock();
         if open.total >= max_sessions {
@@ -68,12 +73,12 @@ impl Limits {
     }
 
     /// How many there are now.
-    pub fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.shared.lock().total
     }
 
     /// Waits until there is none. False if the time was over first.
-    pub fn wait_until_none(&self, limit: Duration) -> bool {
+    pub(super) fn wait_until_none(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut open = self.shared.lock();
         while open.total > 0 {

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket,
+    sockopt,
+};
 
 use super::World;
 use super::proxy::Proxy;
@@ -31,7 +34,7 @@ const TELL_EVERY_S: u64 = 60;
 ///
 /// # Errors
 /// The system's.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -44,9 +47,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// An address that is listened on, until this is dropped: then the socket is closed. Sessions go on.
-pub struct Listener {
+pub(super) struct Listener {
     /// With the port really bound.
-    pub local: SocketAddr,
+    pub(super) local: SocketAddr,
     proxy: Arc<Mutex<Arc<Proxy>>>,
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +60,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system has no thread or no file descriptor left.
-    pub fn start(world: &Arc<World>, socket: TcpListener, proxy: Arc<Proxy>) -> io::Result<Listener> {
+    pub(super) fn start(world: &Arc<World>, socket: TcpListener, proxy: Arc<Proxy>) -> io::Result<Listener> {
         let local = socket.local_addr()?;
         let (stop_read, stop_write) = stop_pipe()?;
         let proxy = Arc::new(Mutex::new(proxy));
@@ -70,7 +73,7 @@ impl Listener {
     }
 
     /// The next client is for this proxy.
-    pub fn change(&self, proxy: Arc<Proxy>) {
+    pub(super) fn change(&self, proxy: Arc<Proxy>) {
         *self.proxy.lock().unwrap_or_else(PoisonError::into_inner) = proxy;
     }
 }
@@ -97,16 +100,16 @@ fn accept_all(world: &Arc<World>, socket: &TcpListener, proxy: &Mutex<Arc<Proxy>
                 let proxy = Arc::clone(&proxy.lock().unwrap_or_else(PoisonError::into_inner));
                 session::start(world, &proxy, tcp, client);
             }
-            Err(e) => match e.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            Err(e) => {
+                // All else: nobody is there yet, or is gone already.
+                let no_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+                if e.raw_os_error().is_some_and(|code| no_room.contains(&code)) {
                     tell_now_and_then(world.begun, &e);
                     if sleep(REST, stop.as_fd()) {
                         return;
                     }
                 }
-                // Nobody there yet, or gone already.
-                _ => {}
-            },
+            }
         }
     }
 }
@@ -117,6 +120,8 @@ fn tell_now_and_then(begun: Instant, e: &io::Error) {
     let now = begun.elapsed().as_secs();
     let next = NEXT.load(Ordering::Relaxed);
     if now >= next && NEXT.compare_exchange(next, now + TELL_EVERY_S, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        log::error!("clients have to wait: {e}; raise the limit of open files (ulimit -n, LimitNOFILE=) or lower max_sessions");
+        log::error!(
+            "clients have to wait: {e}; raise the limit of open files (ulimit -n, LimitNOFILE=) or lower max_sessions"
+        );
     }
 }

@@ -37,7 +37,7 @@ use crate::net::wait::stop_pipe;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What all sessions share.
-pub struct World {
+pub(crate) struct World {
     limits: Limits,
     counters: Registry,
     begun: Instant,
@@ -51,7 +51,13 @@ impl World {
         // So that the ids of two runs in one log are not the same.
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let first = (seconds as u32).wrapping_mul(0x9e37).wrapping_add(std::process::id()) & 0xffff;
-        World { limits: Limits::default(), counters: Registry::default(), begun: Instant::now(), stop, next_id: AtomicU32::new(first) }
+        World {
+            limits: Limits::default(),
+            counters: Registry::default(),
+            begun: Instant::now(),
+            stop,
+            next_id: AtomicU32::new(first),
+        }
     }
 
     fn next_id(&self) -> u32 {
@@ -143,7 +149,9 @@ impl Server {
                 (Ok(_), None) => {}
             }
         }
-        if !self.recovered.contains(&config.shared.spool) && let Err(e) = archive.check() {
+        if !self.recovered.contains(&config.shared.spool)
+            && let Err(e) = archive.check()
+        {
             faults.push(shared_fault(&config, "spool", e.to_string()));
         }
         if !faults.is_empty() {
@@ -192,7 +200,10 @@ impl Server {
             log::warn!("shutdown_grace is over, {} sessions are ended", world.limits.open());
             drop(stop_all);
             if !world.limits.wait_until_none(LAST_WORDS) {
-                log::error!("{} sessions did not end in time; what they had prepared is kept at the next start", world.limits.open());
+                log::error!(
+                    "{} sessions did not end in time; what they had prepared is kept at the next start",
+                    world.limits.open()
+                );
             }
         }
         for line in world.counters.lines(world.limits.open()) {
@@ -204,9 +215,12 @@ impl Server {
     /// One line a proxy: `pop3:main listening on 127.0.0.1:1110 -> pop.example.com:995`.
     fn tell_listeners(&self) {
         let mut listening: Vec<_> = self.listening.iter().map(Some).collect();
-        let mut lines: Vec<(String, Vec<String>)> = self.config.proxies.iter().map(|proxy| (proxy.name.clone(), Vec::new())).collect();
+        let mut lines: Vec<(String, Vec<String>)> =
+            self.config.proxies.iter().map(|proxy| (proxy.name.clone(), Vec::new())).collect();
         for (key, index) in keys(&self.config) {
-            if let Some(one) = listening.iter_mut().find(|one| one.is_some_and(|one| one.key == key)).and_then(Option::take) {
+            if let Some(one) =
+                listening.iter_mut().find(|one| one.is_some_and(|one| one.key == key)).and_then(Option::take)
+            {
                 lines[index].1.push(one.listener.local.to_string());
             }
         }
@@ -307,7 +321,13 @@ fn escape_path(path: &Path) -> String {
 }
 
 fn fault(config: &Config, section: Option<&str>, key: Option<&str>, text: String) -> Fault {
-    Fault { file: config.file.clone(), section: section.map(str::to_owned), key: key.map(str::to_owned), line: None, text }
+    Fault {
+        file: config.file.clone(),
+        section: section.map(str::to_owned),
+        key: key.map(str::to_owned),
+        line: None,
+        text,
+    }
 }
 
 fn shared_fault(config: &Config, key: &str, text: String) -> Fault {
@@ -324,7 +344,9 @@ fn unbound(config: &Config, proxy: &str, address: SocketAddr, e: &io::Error) -> 
             Some(holder) => format!("it is in use by {holder}; stop that, or choose another port"),
             None => "it is in use; choose another port, or see with ss -ltnp by whom".to_owned(),
         },
-        io::ErrorKind::PermissionDenied => "ports below 1024 need root at the start (see user), or CAP_NET_BIND_SERVICE".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root at the start (see user), or CAP_NET_BIND_SERVICE".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         _ => e.to_string(),
     };

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User, chown, geteuid, getegid, getuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, chown, getegid, geteuid, getuid, initgroups, setgid, setgroups, setuid};
 
 use crate::config::Shared;
 
@@ -17,14 +17,17 @@ const FILES_BESIDES: u64 = 64;
 const FILES_A_SESSION: u64 = 3;
 
 /// As many open files as the hard limit allows; new files are for the owner only.
-pub fn prepare(shared: &Shared) {
+pub(super) fn prepare(shared: &Shared) {
     umask(Mode::from_bits_truncate(0o077));
     let needed = shared.max_sessions as u64 * FILES_A_SESSION + FILES_BESIDES;
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) => {
             let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
             if limit < needed {
-                log::warn!("{limit} files may be open at once, max_sessions = {} may need {needed}: raise ulimit -n (LimitNOFILE=)", shared.max_sessions);
+                log::warn!(
+                    "{limit} files may be open at once, max_sessions = {} may need {needed}: raise ulimit -n (LimitNOFILE=)",
+                    shared.max_sessions
+                );
             }
         }
         Err(e) => log::warn!("the limit of open files cannot be read: {e}"),
@@ -36,7 +39,7 @@ pub fn prepare(shared: &Shared) {
 ///
 /// # Errors
 /// The key at fault, and why.
-pub fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
+pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
     let Some((uid, gid)) = identity(shared)? else { return Ok(()) };
     if !geteuid().is_root() {
         if geteuid() != uid || getegid() != gid {
@@ -44,7 +47,8 @@ pub fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
         }
         return Ok(());
     }
-    make_spool(&shared.spool, uid, gid).map_err(|e| ("spool", format!("{} cannot be made: {e}", shared.spool.display())))?;
+    make_spool(&shared.spool, uid, gid)
+        .map_err(|e| ("spool", format!("{} cannot be made: {e}", shared.spool.display())))?;
     let failed = |step: &'static str| move |e: nix::Error| ("user", format!("{step} failed: {e}"));
     match User::from_uid(uid) {
         Ok(Some(user)) => {
@@ -82,17 +86,39 @@ fn identity(shared: &Shared) -> Result<Option<(Uid, Gid)>, (&'static str, String
     }
 }
 
-/// A spool that is not there yet is made while there is the right to, and given to whom it is for.
+/// A spool that is not there yet is made while there is the right to, and given to whom it is for. Folders above it that are missing
+/// stay root's, and can be passed through.
 fn make_spool(spool: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
-    if fs::symlink_metadata(spool).is_ok() {
-        return Ok(());
-    }
-    if let Some(parent) = spool.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
-    fs::DirBuilder::new().mode(0o700).create(spool)?;
-    if fs::symlink_metadata(spool)?.uid() != uid.as_raw() {
-        chown(spool, Some(uid), Some(gid))?;
+    let missing: Vec<&Path> =
+        spool.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        let mode = if dir == spool { 0o700 } else { 0o755 };
+        fs::create_dir(dir)?;
+        // Not by the mode of mkdir: the umask would have its way.
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode))?;
+        if dir == spool {
+            chown(dir, Some(uid), Some(gid))?;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::getegid;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_missing_spool_is_made_and_a_present_one_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = dir.path().join("deep/spool");
+        let make = || make_spool(&spool, geteuid(), getegid());
+        make().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&dir.path().join("deep")), mode(&spool)), (0o755, 0o700));
+        fs::set_permissions(&spool, fs::Permissions::from_mode(0o750)).unwrap();
+        make().unwrap();
+        assert_eq!(mode(&spool), 0o750);
+    }
 }

@@ -11,18 +11,18 @@ use crate::net::tls::{self, Acceptor, Connector};
 use crate::protocol::{Protocol, imap, pop3, smtp};
 
 /// A proxy under one configuration. A session keeps the one that it began with.
-pub struct Proxy {
-    pub config: config::Proxy,
-    pub shared: Arc<config::Shared>,
-    pub archive: Archive,
-    pub acceptor: Option<Acceptor>,
-    pub connector: Option<Connector>,
-    pub counters: Arc<Counters>,
-    pub speaker: Box<dyn Speak>,
+pub(super) struct Proxy {
+    pub(super) config: config::Proxy,
+    pub(super) shared: Arc<config::Shared>,
+    pub(super) archive: Archive,
+    pub(super) acceptor: Option<Acceptor>,
+    pub(super) connector: Option<Connector>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) speaker: Box<dyn Speak>,
 }
 
 /// The protocol of a proxy.
-pub trait Speak: Send + Sync {
+pub(super) trait Speak: Send + Sync {
     /// For a new session. `local`: our address on the connection to the server.
     fn protocol(&self, local: SocketAddr) -> Box<dyn Protocol>;
 
@@ -35,17 +35,33 @@ impl Proxy {
     ///
     /// # Errors
     /// Every fault of this section.
-    pub fn load(proxy: &config::Proxy, config: &config::Config, archive: &Archive, counters: Arc<Counters>) -> Result<Proxy, Vec<Fault>> {
+    pub(super) fn load(
+        proxy: &config::Proxy,
+        config: &config::Config,
+        archive: &Archive,
+        counters: Arc<Counters>,
+    ) -> Result<Proxy, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, text: String| {
-            faults.push(Fault { file: config.file.clone(), section: Some(proxy.name.clone()), key: Some(key.to_owned()), line: None, text });
+            faults.push(Fault {
+                file: config.file.clone(),
+                section: Some(proxy.name.clone()),
+                key: Some(key.to_owned()),
+                line: None,
+                text,
+            });
         };
         let mut failed = |tls::Fault { key, text }| fault(key, text);
         let acceptor = match (&proxy.certificate, &proxy.private_key, proxy.listen_tls) {
             (_, _, TlsMode::None) => None,
-            (Some(certificate), Some(private_key), _) => Acceptor::load(certificate, private_key).map_err(&mut failed).ok(),
+            (Some(certificate), Some(private_key), _) => {
+                Acceptor::load(certificate, private_key).map_err(&mut failed).ok()
+            }
             _ => {
-                failed(tls::Fault { key: "certificate", text: "is missing; listen_tls needs certificate and private_key".to_owned() });
+                failed(tls::Fault {
+                    key: "certificate",
+                    text: "is missing; listen_tls needs certificate and private_key".to_owned(),
+                });
                 None
             }
         };
@@ -68,8 +84,12 @@ impl Proxy {
     }
 
     /// What the configuration says about keeping.
-    pub fn policy(&self) -> Policy {
-        Policy { kind: self.config.kind, on_archive_failure: self.shared.on_archive_failure, max_message_size: self.shared.max_message_size }
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            kind: self.config.kind,
+            on_archive_failure: self.shared.on_archive_failure,
+            max_message_size: self.shared.max_message_size,
+        }
     }
 }
 

@@ -105,7 +105,9 @@ fn run(world: &World, proxy: &Proxy, tcp: TcpStream, client: SocketAddr, label: 
     let end = catch_unwind(AssertUnwindSafe(|| serve(world, proxy, tcp, label, &mut keeper)))
         .unwrap_or_else(|_| End::Fault("panic: a bug of MailStore, see the line above".to_owned()));
     if catch_unwind(AssertUnwindSafe(|| keeper.close())).is_err() {
-        log::error!("{label} drafts could not be brought to their end: a bug of MailStore; what was prepared is kept at the next start");
+        log::error!(
+            "{label} drafts could not be brought to their end: a bug of MailStore; what was prepared is kept at the next start"
+        );
     }
     let (tally, (received, sent)) = (keeper.tally(), keeper.octets());
     proxy.counters.received.add(received);

@@ -76,7 +76,12 @@ mod tests {
         let mut buffer = Buffer::default();
         let (mut put, mut got) = (0u8, Vec::new());
         for round in 0..200 {
-            let piece: Vec<u8> = (0..round % 7).map(|_| { put = put.wrapping_add(1); put }).collect();
+            let piece: Vec<u8> = (0..round % 7)
+                .map(|_| {
+                    put = put.wrapping_add(1);
+                    put
+                })
+                .collect();
             buffer.push(&piece);
             let take = (round % 5).min(buffer.len());
             got.extend_from_slice(&buffer.bytes()[..take]);
@@ -90,9 +95,16 @@ mod tests {
     fn filling_keeps_to_the_limit() {
         let mut buffer = Buffer::default();
         buffer.push(b"abc");
-        let (_, full) = buffer.fill(5, |space| { assert_eq!(space.len(), 2); space[0] = b'd'; Outcome::Ready(1) });
+        let (_, full) = buffer.fill(5, |space| {
+            assert_eq!(space.len(), 2);
+            space[0] = b'd';
+            Outcome::Ready(1)
+        });
         assert_eq!((buffer.bytes(), full), (&b"abcd"[..], false));
-        let (_, full) = buffer.fill(5, |space| { space[0] = b'e'; Outcome::Ready(space.len()) });
+        let (_, full) = buffer.fill(5, |space| {
+            space[0] = b'e';
+            Outcome::Ready(space.len())
+        });
         assert_eq!((buffer.bytes(), full), (&b"abcde"[..], true));
         let (outcome, full) = buffer.fill(9, |_| Outcome::Eof { clean: true });
         assert!(matches!(outcome, Outcome::Eof { clean: true }) && !full);

@@ -59,10 +59,17 @@ impl Pump<'_, '_> {
                 }
             }
             if state == [State::Finished; 2] {
-                let since = *lingering.get_or_insert_with(|| { drained = 0; Instant::now() });
+                let since = *lingering.get_or_insert_with(|| {
+                    drained = 0;
+                    Instant::now()
+                });
                 deadline = deadline.min(since + LINGER);
                 let client = &self.legs[index(Side::Client)];
-                if client.stream.is_none() || client.closed.is_some() || client.broken.is_some() || drained > LINGER_OCTETS {
+                if client.stream.is_none()
+                    || client.closed.is_some()
+                    || client.broken.is_some()
+                    || drained > LINGER_OCTETS
+                {
                     return;
                 }
             }

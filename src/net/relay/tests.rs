@@ -11,7 +11,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
 use crate::archive::{Destination, Owner};
-use crate::net::testing::{Pem, pair, pem, stop};
+use crate::net::testing::{Pem, pair, pem};
+use crate::net::wait::stop_pipe as stop;
 use crate::protocol::{DraftId, Refused};
 
 /// A host without an archive.
@@ -186,7 +187,13 @@ fn rig(mut protocol: impl Protocol + 'static, options: Options) -> Rig {
             connector: options.connector.as_ref(),
             stop: stop_read.as_fd(),
         };
-        let report = run(Stream::new(relay_client).unwrap(), Stream::new(relay_server).unwrap(), &mut protocol, &mut host, &settings);
+        let report = run(
+            Stream::new(relay_client).unwrap(),
+            Stream::new(relay_server).unwrap(),
+            &mut protocol,
+            &mut host,
+            &settings,
+        );
         (report, host.wire.received, host.wire.sent)
     });
     Rig { client, server, relay, _stop: Some(stop_write) }
@@ -252,8 +259,12 @@ fn both_directions_at_once_through_tiny_buffers() {
     let (up, down) = (noise(1, LEN), noise(2, LEN - 7));
     // The server closes last: its end is the session's.
     let (mut server, server_writes) = (rig.server.try_clone().unwrap(), down.clone());
-    let writers = [writer(rig.client.try_clone().unwrap(), up.clone()), thread::spawn(move || server.write_all(&server_writes).unwrap())];
-    let (at_server, at_client) = (reader(rig.server.try_clone().unwrap(), up.len(), 700), reader(rig.client, down.len(), 5000));
+    let writers = [
+        writer(rig.client.try_clone().unwrap(), up.clone()),
+        thread::spawn(move || server.write_all(&server_writes).unwrap()),
+    ];
+    let (at_server, at_client) =
+        (reader(rig.server.try_clone().unwrap(), up.len(), 700), reader(rig.client, down.len(), 5000));
     assert!(at_server.join().unwrap() == up && at_client.join().unwrap() == down);
     writers.into_iter().for_each(|w| w.join().unwrap());
     drop(rig.server);
@@ -299,11 +310,12 @@ fn both_directions_at_once_over_tls() {
     // Nobody closes before all is there: under TLS 1.2 the end of one direction is the end of both.
     let write = |mut to: TcpStream, bytes: Vec<u8>| thread::spawn(move || to.write_all(&bytes).map(|()| to).unwrap());
     let writers = [write(client.try_clone().unwrap(), up.clone()), write(server.try_clone().unwrap(), down.clone())];
-    let (at_server, at_client) = (reader(server.try_clone().unwrap(), up.len(), 3000), reader(client.try_clone().unwrap(), down.len(), 900));
+    let (at_server, at_client) =
+        (reader(server.try_clone().unwrap(), up.len(), 3000), reader(client.try_clone().unwrap(), down.len(), 900));
     assert!(at_server.join().unwrap() == up && at_client.join().unwrap() == down);
     writers.into_iter().for_each(|w| drop(w.join().unwrap()));
     drop(server);
-    assert_eq!((&client).read(&mut [0; 100]).map(|n| n > 0).unwrap(), true, "the farewell");
+    assert!((&client).read(&mut [0; 100]).unwrap() > 0, "the farewell");
     relays.into_iter().for_each(|relay| drop(relay.join().unwrap()));
 }
 
@@ -377,7 +389,10 @@ fn tls_starts_in_the_middle_on_both_sides() {
     let acceptor = Acceptor::load(&certificate, &private_key).unwrap();
     let connector = Connector::load("localhost", Some(&certificate)).unwrap();
     let trust = Connector::load("localhost", Some(&certificate)).unwrap();
-    let mut rig = rig(Lockstep::default(), Options { acceptor: Some(acceptor.clone()), connector: Some(connector), ..Options::default() });
+    let mut rig = rig(
+        Lockstep::default(),
+        Options { acceptor: Some(acceptor.clone()), connector: Some(connector), ..Options::default() },
+    );
     rig.client.write_all(b"UP\n").unwrap();
     assert_eq!(read_line(&mut rig.server), "UP\n");
     rig.server.write_all(b"go ahead\n").unwrap();
@@ -420,7 +435,12 @@ impl Blocking {
                 }
                 Outcome::Error(e) => return Err(e),
                 Outcome::WouldBlock(need) => {
-                    crate::net::wait::wait(&self.0, need, Until { deadline: Instant::now() + LONG, stop: self.1.as_fd() }).unwrap();
+                    crate::net::wait::wait(
+                        &self.0,
+                        need,
+                        Until { deadline: Instant::now() + LONG, stop: self.1.as_fd() },
+                    )
+                    .unwrap();
                 }
             }
         }
@@ -491,7 +511,10 @@ fn limits_end_a_session_with_a_farewell() {
 
 #[test]
 fn a_client_that_never_listens_is_left() {
-    let rig = rig(Forward { outstanding: false }, Options { small: true, idle: Duration::from_millis(100), ..Options::default() });
+    let rig = rig(
+        Forward { outstanding: false },
+        Options { small: true, idle: Duration::from_millis(100), ..Options::default() },
+    );
     let mut server = rig.server;
     // Until the relay closes; how much it takes before is its own affair.
     while server.write(&[b'x'; 8192]).is_ok() {}

@@ -1,0 +1,131 @@
+//! Sleeping until there is something to do, and the limits to that.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::{End, Farewell, Pump, Side, index, name};
+use crate::net::wait::{happened, poll_until};
+
+/// The limits that end a session from outside.
+#[derive(Clone, Copy)]
+enum Limit {
+    Idle,
+    Login,
+    Stalled(Side),
+    ClientClosed,
+    ClientGone,
+}
+
+impl Pump<'_, '_> {
+    /// Sleeps until a socket is ready, or ends the session because a limit is over.
+    pub(super) fn sleep(&mut self) {
+        let (deadline, limit) = self.next_limit();
+        if deadline <= Instant::now() {
+            return self.end_by(limit);
+        }
+        let wants_read = [self.wants_read(Side::Client), self.wants_read(Side::Server)];
+        let mut ready_already = false;
+        let mut events = [PollFlags::empty(); 2];
+        for side in [Side::Client, Side::Server] {
+            let i = index(side);
+            let leg = &mut self.legs[i];
+            if wants_read[i] {
+                // poll does not see what OpenSSL has decrypted already.
+                leg.may_read |= leg.stream.as_ref().is_some_and(|stream| stream.buffered() > 0);
+                ready_already |= leg.may_read;
+                events[i] |= leg.read_need.flags();
+            }
+            let queue = self.host.wire().queue(side);
+            if !queue.is_empty() {
+                events[i] |= self.legs[i].write_need.flags();
+            }
+            queue.release();
+            self.legs[i].input.release();
+        }
+        if ready_already {
+            return;
+        }
+        let mut fds = Vec::with_capacity(3);
+        fds.push(PollFd::new(self.settings.stop, PollFlags::POLLIN));
+        let mut polled = [None; 2];
+        for (i, leg) in self.legs.iter().enumerate() {
+            if let (Some(stream), None) = (&leg.stream, leg.broken) {
+                // Also with nothing to ask for: poll then still tells that the peer is dead.
+                polled[i] = Some(fds.len());
+                fds.push(PollFd::new(stream.as_fd(), events[i]));
+            }
+        }
+        self.polls += 1;
+        poll_until(&mut fds, Some(deadline));
+        let stopped = happened(&fds[0]);
+        let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
+        for (leg, found) in self.legs.iter_mut().zip(found) {
+            leg.may_read |= found.intersects(leg.read_need.flags());
+            leg.may_write |= found.intersects(leg.write_need.flags());
+            if found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+                leg.break_off();
+            }
+        }
+        if stopped {
+            self.stopped = true;
+            self.end_hard("the program is ending".to_owned(), Farewell::Shutdown);
+        }
+    }
+
+    /// The next moment at which a limit is over, and which limit that is.
+    fn next_limit(&mut self) -> (Instant, Limit) {
+        let idle = self.settings.idle_timeout;
+        let mut next = (self.last_heard + idle, Limit::Idle);
+        let mut also = |at: Instant, limit| {
+            if at < next.0 {
+                next = (at, limit);
+            }
+        };
+        if !self.host.identified() {
+            also(self.settings.login_deadline, Limit::Login);
+        }
+        for side in [Side::Client, Side::Server] {
+            if !self.host.wire().queue(side).is_empty() {
+                let since = *self.legs[index(side)].stalled.get_or_insert_with(Instant::now);
+                also(since + idle, Limit::Stalled(side));
+            }
+        }
+        let [client, server] = &self.legs;
+        if let Some(closed) = &client.closed {
+            also(
+                server.last_read.max(client.last_write).max(closed.at) + self.settings.client_closed_wait,
+                Limit::ClientClosed,
+            );
+        }
+        if let Some(since) = client.broken {
+            also(since + self.settings.client_gone_wait, Limit::ClientGone);
+        }
+        next
+    }
+
+    fn end_by(&mut self, limit: Limit) {
+        let idle = self.settings.idle_timeout.as_secs();
+        let (why, farewell) = match limit {
+            Limit::Idle => (format!("nobody said anything for {idle} s (idle_timeout)"), Farewell::Timeout),
+            Limit::Login => ("no login in time (login_timeout)".to_owned(), Farewell::Timeout),
+            Limit::Stalled(side) => {
+                (format!("the {} took nothing for {idle} s (idle_timeout)", name(side)), Farewell::Timeout)
+            }
+            Limit::ClientClosed => {
+                ("the client closed, and the server did not answer in time".to_owned(), Farewell::Lost)
+            }
+            Limit::ClientGone => ("the client went away".to_owned(), Farewell::Lost),
+        };
+        self.end_hard(why, farewell);
+    }
+
+    /// Ends it from outside, with a last line in the protocol's words where that can be understood.
+    fn end_hard(&mut self, why: String, farewell: Farewell) {
+        if let Some(line) = self.protocol.farewell(farewell) {
+            self.host.wire().send(Side::Client, &line);
+        }
+        self.host.wire().end(End::Fault(why));
+    }
+}
