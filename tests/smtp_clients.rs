@@ -230,9 +230,15 @@ fn transactions_rejections_and_pipelining() {
         all.extend(&three[20..]);
         // Then what comes to nothing: a transaction taken back, one that nobody takes, a DATA without any.
         all.extend(b"BDAT 0 LAST\r\nMAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nBDAT 5\r\nab\r\nxRSET\r\nDATA\r\n");
-        all.extend(b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<unknown@example.org>\r\nDATA\r\nNOOP\r\nVRFY bob@example.org\r\n");
-        all.extend(b"HELP\r\nQUIT\r\n");
         wire.send(&all);
+        for _ in 0..11 {
+            wire.smtp_reply();
+        }
+        wire.send(b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<unknown@example.org>\r\nDATA\r\n");
+        for _ in 0..3 {
+            wire.smtp_reply();
+        }
+        wire.send(b"NOOP\r\nVRFY bob@example.org\r\nHELP\r\nQUIT\r\n");
         wire.rest();
         queueless(&wire.text())
     });
@@ -383,10 +389,11 @@ fn msmtp(lab: &Lab, at: Endpoint, mechanism: &str, user: &str, secret: &str, to:
 fn swaks(lab: &Lab, at: Endpoint, mechanism: &str, user: &str, more: &[&str], text: &[u8]) {
     let home = lab.folder("swaks");
     let (file, ca, port) = (home.join("message"), lab.ca(), at.port.to_string());
-    fs::write(&file, text).unwrap();
+    // It ends the message with a line end of its own.
+    fs::write(&file, postfix::to_lf(text.strip_suffix(b"\r\n").unwrap())).unwrap();
     let file = format!("@{}", file.display());
     let mut args = vec!["--server", "localhost", "--port", &port, "--from", user, "--to", BOB, "--auth", mechanism];
-    args.extend(["--auth-user", user, "--auth-password", PASSWORD, "--data", &file, "--no-data-fixup"]);
+    args.extend(["--auth-user", user, "--auth-password", PASSWORD, "--data", &file]);
     args.extend(["--ehlo", "client.example.org", "--timeout", "30"]);
     match at.tls {
         Tls::None => {}

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
@@ -147,6 +148,9 @@ impl Mailbox {
         let (sub, flags) = if place == Place::New { ("new", "") } else { ("cur", ":2,S") };
         let file = dir.join(sub).join(format!("{}.M1P1.test,S={}{flags}", 1_600_000_000 + count, bytes.len()));
         fs::write(&file, bytes).unwrap();
+        // The date received, as an IMAP server shows it.
+        let date = UNIX_EPOCH + Duration::from_secs(1_600_000_000 + count as u64);
+        fs::File::options().write(true).open(&file).unwrap().set_modified(date).unwrap();
         owned(&file);
     }
 
@@ -169,7 +173,7 @@ impl Mailbox {
 /// A bearer token for this user, as its provider would have signed it.
 pub fn token(user: &str) -> String {
     use base64::prelude::{BASE64_URL_SAFE_NO_PAD as B64, Engine};
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let header = r#"{"alg":"HS256","typ":"JWT"}"#;
     let claims = format!(r#"{{"sub":"{user}","email":"{user}","iat":{},"exp":{}}}"#, now - 5, now + 3600);
     let signed = format!("{}.{}", B64.encode(header), B64.encode(claims));

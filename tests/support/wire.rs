@@ -63,6 +63,13 @@ impl Wire {
         Wire { stream: Stream::Tls(Box::new(stream)), ahead: Vec::new(), heard: Vec::new(), tag: self.tag }
     }
 
+    /// A second handle on a plain connection: one thread can read while another sends.
+    pub fn reading_half(&mut self) -> Wire {
+        let Stream::Plain(stream) = &self.stream else { panic!("a TLS stream cannot be split") };
+        let stream = Stream::Plain(stream.try_clone().unwrap());
+        Wire { stream, ahead: std::mem::take(&mut self.ahead), heard: Vec::new(), tag: 0 }
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         match &mut self.stream {
             Stream::Plain(stream) => stream.write_all(bytes).unwrap(),
