@@ -323,17 +323,16 @@ fn append_in_every_form() {
         wire.send(b"\r\n");
         assert!(String::from_utf8_lossy(&wire.imap_until(&tag)).contains(" OK "));
 
-        // What the server does not take: no such folder (both kinds of literals), a bad date, nothing at all.
+        // What the server does not take: no such folder (both kinds of literals), nothing at all. (With a bad date Dovecot
+        // takes the literal for commands; that is its own affair and not tried here.)
         let lost = corpus::numbered(100);
         let sync = wire.imap(&format!("APPEND Nowhere {{{}}}", lost.len()));
         assert!(String::from_utf8_lossy(&sync).contains("TRYCREATE"));
-        for head in ["Nowhere", "Sent \"nonsense\""] {
-            let tag = wire.next_tag();
-            wire.send(format!("{tag} APPEND {head} {{{}+}}\r\n", lost.len()).as_bytes());
-            wire.send(&lost);
-            wire.send(b"\r\n");
-            assert!(!String::from_utf8_lossy(&wire.imap_until(&tag)).contains(" OK "));
-        }
+        let tag = wire.next_tag();
+        wire.send(format!("{tag} APPEND Nowhere {{{}+}}\r\n", lost.len()).as_bytes());
+        wire.send(&lost);
+        wire.send(b"\r\n");
+        assert!(String::from_utf8_lossy(&wire.imap_until(&tag)).contains("TRYCREATE"));
         let tag = wire.next_tag();
         wire.send(format!("{tag} APPEND Sent {{0+}}\r\n\r\n").as_bytes());
         wire.imap_until(&tag);
@@ -602,7 +601,7 @@ fn header_and_text(message: &[u8]) -> Vec<u8> {
 fn timeless(heard: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(heard.len());
     for line in heard.split_inclusive(|&byte| byte == b'\n') {
-        let duration = find(line, b"completed (").map(|at| at + 10);
+        let duration = find(line, b" secs).").and_then(|end| line[..end].iter().rposition(|&byte| byte == b'('));
         match (find(line, b"[APPENDUID "), duration) {
             (None, None) => out.extend(line),
             (None, Some(end)) => out.extend(&line[..end]),
