@@ -35,7 +35,8 @@ fn two_hundred_sessions_at_once() {
     for n in 0..OWNERS {
         let mailbox = dovecot.mailbox(&owner(n));
         for m in 0..MESSAGES {
-            let message = if m == 0 { corpus::sized(&format!("Big {n}"), 200_000) } else { corpus::numbered(n * 100 + m) };
+            let message =
+                if m == 0 { corpus::sized(&format!("Big {n}"), 200_000) } else { corpus::numbered(n * 100 + m) };
             mailbox.put("INBOX", Place::New, &message);
             expected.push(received(&owner(n), "", &message));
         }

@@ -1,10 +1,10 @@
 //! The temporary folder of a test, with an authority of its own and certificates signed by it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 /// A PEM certificate (with its chain) and the key to it.
@@ -87,7 +87,8 @@ impl Lab {
         request.args(["-subj", "/CN=MailStore test", "-out"]).arg(format!("{name}.csr"));
         openssl(&mut request);
         let extensions = format!("{name}.ext");
-        fs::write(self.path().join(&extensions), format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n")).unwrap();
+        fs::write(self.path().join(&extensions), format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"))
+            .unwrap();
         let mut sign = Command::new("openssl");
         sign.current_dir(self.path()).args(["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]);
         sign.args(["-extfile", &extensions, "-in", &format!("{name}.csr"), "-out", &format!("{name}.pem")]);
