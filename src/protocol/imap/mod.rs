@@ -125,9 +125,21 @@ impl Outstanding {
         self.list.iter().any(|pending| matches!(pending.kind, Kind::Login { .. } | Kind::Authenticate(_)))
     }
 
-    /// The FETCH that is being answered: servers answer in order.
-    fn fetch(&mut self) -> Option<&mut Kind> {
-        self.list.iter_mut().map(|pending| &mut pending.kind).find(|kind| matches!(kind, Kind::Fetch { .. }))
+    /// What is being answered: servers may mix the answers of several FETCHes.
+    fn fetches(&mut self) -> impl Iterator<Item = (&mut Option<u64>, &mut bool)> {
+        self.list.iter_mut().filter_map(|pending| match &mut pending.kind {
+            Kind::Fetch { chunk, withheld } => Some((chunk, withheld)),
+            _ => None,
+        })
+    }
+
+    /// All that was asked for now are pieces of whole messages, of at most so many octets.
+    fn chunk(&mut self) -> Option<u64> {
+        let mut largest = None;
+        for (chunk, _) in self.fetches() {
+            largest = largest.max(Some((*chunk)?));
+        }
+        largest
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {

@@ -424,10 +424,7 @@ impl Imap {
             Some(Destination { owner: owner.clone(), folder, outgoing: false })
         });
         self.capture.begin(number, destination);
-        let chunk = match self.commands.fetch() {
-            Some(Kind::Fetch { chunk, .. }) => *chunk,
-            _ => None,
-        };
+        let chunk = self.commands.chunk();
         // Behind `* n FETCH`.
         let head = line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(2).map_or(line.len(), |(at, _)| at);
         let fetch = Fetch { parser: FetchParser::new(), delivery: Delivery::Held(line[..head].to_vec()), chunk };
@@ -478,9 +475,8 @@ impl Imap {
         let unseen = matches!(fetch.delivery, Delivery::Held(_) | Delivery::Withheld);
         if unseen {
             fetch.delivery = Delivery::Withheld;
-            if let Some(Kind::Fetch { withheld, .. }) = self.commands.fetch() {
-                *withheld = true;
-            }
+            // Whose answer it was is not said; a NO too many only makes the client ask again.
+            self.commands.fetches().for_each(|(_, withheld)| *withheld = true);
         }
         unseen
     }
