@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
@@ -25,6 +26,8 @@ use native_tls::Identity;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Group, Pid, Uid, User, getegid, geteuid};
 use sha2::{Digest, Sha256};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use client::Client;
 use dovecot::Dovecot;
@@ -94,7 +97,7 @@ fn demonstrate(stay: bool) -> Result<()> {
     };
 
     if stay {
-        headline("It stays: try it with your mail program, then press Enter here");
+        headline("It stays: try it with your mail program, then press Enter here (or Ctrl-C)");
         println!("  user ann@{DOMAIN} or bob@{DOMAIN}, password {PASSWORD}, server 127.0.0.1, no TLS:");
         println!(
             "  through MailStore: imap {}   pop3 {}   smtp {}",
@@ -106,7 +109,7 @@ fn demonstrate(stay: bool) -> Result<()> {
             println!("  what was kept:     imap {}   ({})", dovecot.imap.port(), dovecot.conf.display());
         }
         println!("  the spool:         {}", proxies.spool.display());
-        io::stdin().read_line(&mut String::new())?;
+        wait_for_the_end()?;
     }
 
     proxies.stop()?;
@@ -121,6 +124,20 @@ fn demonstrate(stay: bool) -> Result<()> {
   3. Let your mail program talk to 127.0.0.1 port 1143 in the place of the host: nothing else changes.
      Every message that passes is in mailSpool/<domain>/<user> from then on. README.md has the rest."
     );
+    Ok(())
+}
+
+/// Enter, SIGINT or SIGTERM; a standard input that is closed is not Enter.
+fn wait_for_the_end() -> Result<()> {
+    let (end, ended) = mpsc::channel();
+    let entered = end.clone();
+    thread::spawn(move || match io::stdin().read_line(&mut String::new()) {
+        Ok(count) if count > 0 => entered.send(()).is_ok(),
+        _ => false,
+    });
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || signals.forever().next().is_some_and(|_| end.send(()).is_ok()));
+    ended.recv()?;
     Ok(())
 }
 
