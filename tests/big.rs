@@ -2,11 +2,11 @@
 
 mod support;
 
-use support::*;
 use support::corpus::sized;
 use support::proxy::section;
-use support::wire::literals;
 use support::spool::{received, sent};
+use support::wire::literals;
+use support::*;
 
 /// What the program may grow by, in KiB, while 100 MB pass: its buffers, not the message.
 const GROWTH_MAX_KIB: u64 = 24 * 1024;

@@ -39,10 +39,8 @@ impl Site {
         let (file, folder) = (self.file(), self.folder.path());
         load(&file).map_err(|faults| {
             let texts = faults.iter().map(ToString::to_string);
-            let plain = |text: String| {
-                text.replace(file.to_str().unwrap(), "FILE")
-                    .replace(folder.to_str().unwrap(), "FOLDER")
-            };
+            let plain =
+                |text: String| text.replace(file.to_str().unwrap(), "FILE").replace(folder.to_str().unwrap(), "FOLDER");
             texts.map(plain).collect()
         })
     }
@@ -50,9 +48,7 @@ impl Site {
 
 #[track_caller]
 fn good(text: &str) -> Config {
-    Site::new()
-        .load(text)
-        .unwrap_or_else(|faults| panic!("{faults:#?}\nin\n{text}"))
+    Site::new().load(text).unwrap_or_else(|faults| panic!("{faults:#?}\nin\n{text}"))
 }
 
 #[track_caller]
@@ -101,9 +97,7 @@ fn the_table_is_the_contract() {
     let table: Vec<_> = keys::all()
         .map(|about| {
             let default = match about.default {
-                Fallback::Value(text) | Fallback::ValueOrEmpty(text) | Fallback::Absent(text) => {
-                    text
-                }
+                Fallback::Value(text) | Fallback::ValueOrEmpty(text) | Fallback::Absent(text) => text,
                 Fallback::Required => "required",
                 Fallback::RequiredWithTls => "required with TLS",
             };
@@ -128,33 +122,19 @@ fn the_defaults_have_their_meaning() {
     assert_eq!(shared.imap_folders, ImapFolders::Mirror);
     assert_eq!(shared.on_archive_failure, OnArchiveFailure::Refuse);
     assert!(shared.sync);
-    assert_eq!(
-        (shared.max_sessions, shared.max_sessions_per_client),
-        (1000, 200)
-    );
+    assert_eq!((shared.max_sessions, shared.max_sessions_per_client), (1000, 200));
     assert_eq!(shared.max_message_size, 100 << 20);
     assert_eq!(shared.login_timeout, Duration::from_secs(60));
     assert_eq!(shared.idle_timeout, Duration::from_secs(31 * 60));
     assert_eq!(shared.shutdown_grace, Duration::from_secs(30));
     assert_eq!((&shared.user, &shared.group), (&None, &None));
     assert_eq!(shared.log, LevelFilter::Info);
-    let [proxy] = &config.proxies[..] else {
-        panic!("not one proxy")
-    };
+    let [proxy] = &config.proxies[..] else { panic!("not one proxy") };
     assert_eq!((proxy.kind, proxy.name.as_str()), (Kind::Pop3, "pop3"));
-    assert_eq!(
-        proxy.listen,
-        ["127.0.0.1:1110".parse::<SocketAddr>().unwrap()]
-    );
+    assert_eq!(proxy.listen, ["127.0.0.1:1110".parse::<SocketAddr>().unwrap()]);
     assert_eq!(proxy.listen_tls, TlsMode::None);
-    assert_eq!(
-        (&proxy.certificate, &proxy.private_key, &proxy.upstream_ca),
-        (&None, &None, &None)
-    );
-    assert_eq!(
-        (proxy.upstream_host.as_str(), proxy.upstream_port),
-        ("mail.example.com", 995)
-    );
+    assert_eq!((&proxy.certificate, &proxy.private_key, &proxy.upstream_ca), (&None, &None, &None));
+    assert_eq!((proxy.upstream_host.as_str(), proxy.upstream_port), ("mail.example.com", 995));
     assert_eq!(proxy.upstream_tls, TlsMode::Implicit);
     assert_eq!(proxy.default_domain, "localhost");
     assert_eq!(proxy.keep, Keep::Sender);
@@ -176,14 +156,8 @@ fn every_key_is_taken() {
         )
         .unwrap();
     let shared = &config.shared;
-    assert_eq!(
-        (shared.spool.as_path(), shared.maildir.as_str()),
-        (Path::new("/srv/mail"), "%u")
-    );
-    assert_eq!(
-        (shared.default_domain.as_str(), shared.sent_folder.as_str()),
-        ("example.com", "")
-    );
+    assert_eq!((shared.spool.as_path(), shared.maildir.as_str()), (Path::new("/srv/mail"), "%u"));
+    assert_eq!((shared.default_domain.as_str(), shared.sent_folder.as_str()), ("example.com", ""));
     assert_eq!(
         (&shared.skip_folders[..], shared.skip_special_use),
         (&["Junk".to_owned(), "A B".to_owned()][..], false)
@@ -192,50 +166,22 @@ fn every_key_is_taken() {
         (shared.imap_folders, shared.on_archive_failure, shared.sync),
         (ImapFolders::Flat, OnArchiveFailure::Pass, false)
     );
+    assert_eq!((shared.max_sessions, shared.max_sessions_per_client, shared.max_message_size), (5, 4, 65536));
     assert_eq!(
-        (
-            shared.max_sessions,
-            shared.max_sessions_per_client,
-            shared.max_message_size
-        ),
-        (5, 4, 65536)
-    );
-    assert_eq!(
-        (
-            shared.login_timeout.as_secs(),
-            shared.idle_timeout.as_secs(),
-            shared.shutdown_grace.as_secs()
-        ),
+        (shared.login_timeout.as_secs(), shared.idle_timeout.as_secs(), shared.shutdown_grace.as_secs()),
         (10, 3600, 0)
     );
-    assert_eq!(
-        (shared.user.as_deref(), shared.group.as_deref()),
-        (Some("root"), Some("root"))
-    );
+    assert_eq!((shared.user.as_deref(), shared.group.as_deref()), (Some("root"), Some("root")));
     assert_eq!(shared.log, LevelFilter::Debug);
-    let [mx, imap] = &config.proxies[..] else {
-        panic!("not two proxies")
-    };
-    assert_eq!(
-        (mx.kind, mx.name.as_str(), mx.listen_tls),
-        (Kind::Smtp, "smtp:mx", TlsMode::StartTls)
-    );
-    assert_eq!(
-        mx.listen,
-        ["127.0.0.1:25", "[::1]:25"].map(|address| address.parse::<SocketAddr>().unwrap())
-    );
+    let [mx, imap] = &config.proxies[..] else { panic!("not two proxies") };
+    assert_eq!((mx.kind, mx.name.as_str(), mx.listen_tls), (Kind::Smtp, "smtp:mx", TlsMode::StartTls));
+    assert_eq!(mx.listen, ["127.0.0.1:25", "[::1]:25"].map(|address| address.parse::<SocketAddr>().unwrap()));
     let folder = site.folder.path();
     assert_eq!(mx.certificate, Some(folder.join("fullchain.pem")));
     assert_eq!(mx.private_key, Some(folder.join("privkey.pem")));
     assert_eq!(mx.upstream_ca, Some(folder.join("authority.pem")));
-    assert_eq!(
-        (mx.upstream_host.as_str(), mx.upstream_port, mx.upstream_tls),
-        ("2001:db8::1", 25, TlsMode::None)
-    );
-    assert_eq!(
-        (mx.default_domain.as_str(), mx.keep),
-        ("example.org", Keep::Both)
-    );
+    assert_eq!((mx.upstream_host.as_str(), mx.upstream_port, mx.upstream_tls), ("2001:db8::1", 25, TlsMode::None));
+    assert_eq!((mx.default_domain.as_str(), mx.keep), ("example.org", Keep::Both));
     assert_eq!(mx.local_domains, ["a.example", "b.example"]);
     assert_eq!(
         (imap.kind, imap.default_domain.as_str(), imap.upstream_tls),
@@ -251,11 +197,7 @@ fn what_was_understood_is_told_in_a_line() {
          upstream = pop.example.com:995\n\
          [smtp]\nlisten = 127.0.0.1:25\nupstream = [::1]:2525\nupstream_tls = none\nkeep = recipients\nlocal_domains = a.example, b.example\n",
     );
-    let lines = config
-        .proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>();
+    let lines = config.proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         lines,
         [
@@ -279,27 +221,14 @@ fn special_use_counts_only_while_skip_folders_is_at_its_default() {
         ("skip_folders =", false),
         ("", true),
     ] {
-        assert_eq!(
-            good(&format!("{LEAST}[mailstore]\n{value}\n"))
-                .shared
-                .skip_special_use,
-            right,
-            "{value}"
-        );
+        assert_eq!(good(&format!("{LEAST}[mailstore]\n{value}\n")).shared.skip_special_use, right, "{value}");
     }
 }
 
 #[test]
 fn a_hash_in_a_path_stays() {
-    let spool = |value: &str| {
-        good(&format!("{LEAST}[mailstore]\nspool = {value}\n"))
-            .shared
-            .spool
-    };
-    assert_eq!(
-        spool("/srv/mail#2;x ; the second"),
-        Path::new("/srv/mail#2;x")
-    );
+    let spool = |value: &str| good(&format!("{LEAST}[mailstore]\nspool = {value}\n")).shared.spool;
+    assert_eq!(spool("/srv/mail#2;x ; the second"), Path::new("/srv/mail#2;x"));
     assert_eq!(spool("\"/srv/mail #2\""), Path::new("/srv/mail #2"));
 }
 
@@ -308,10 +237,7 @@ fn a_byte_order_mark_crlf_and_capitals_are_fine() {
     let text = format!("\u{feff}{}", LEAST.to_uppercase().replace('\n', "\r\n"));
     let config = good(&text);
     assert_eq!(
-        (
-            config.proxies[0].name.as_str(),
-            config.proxies[0].upstream_host.as_str()
-        ),
+        (config.proxies[0].name.as_str(), config.proxies[0].upstream_host.as_str()),
         ("pop3", "mail.example.com")
     );
 }
@@ -332,10 +258,7 @@ fn relative_paths_start_at_the_files_folder() {
     std::fs::create_dir(&folder).unwrap();
     let file = folder.join("../a.ini");
     std::fs::write(&file, LEAST).unwrap();
-    assert_eq!(
-        load(&file).unwrap().shared.spool,
-        folder.join("../mailSpool")
-    );
+    assert_eq!(load(&file).unwrap().shared.spool, folder.join("../mailSpool"));
 }
 
 // What is wrong, and what is said.
@@ -343,26 +266,16 @@ fn relative_paths_start_at_the_files_folder() {
 #[test]
 fn a_file_that_cannot_be_read() {
     let site = Site::new();
-    let text = |path: &Path| {
-        load(path)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-    };
+    let text = |path: &Path| load(path).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>();
     let file = site.folder.path().join("none.ini");
     let right = "cannot be read: No such file or directory (os error 2); name an INI file that can be with -c FILE";
     assert_eq!(text(&file), [format!("{}: {right}", file.display())]);
-    assert_eq!(
-        text(Path::new("/dev/zero")),
-        ["/dev/zero: is larger than 1 MiB; name an INI file with -c FILE"]
-    );
+    assert_eq!(text(Path::new("/dev/zero")), ["/dev/zero: is larger than 1 MiB; name an INI file with -c FILE"]);
 }
 
 #[test]
 fn no_proxy() {
-    let right =
-        "FILE: has no proxy; add a section [pop3], [imap] or [smtp] with listen and upstream";
+    let right = "FILE: has no proxy; add a section [pop3], [imap] or [smtp] with listen and upstream";
     faults("", &[right]);
     faults("[mailstore]\nsync = no\n", &[right]);
 }
@@ -370,9 +283,7 @@ fn no_proxy() {
 #[test]
 fn broken_lines() {
     faults(
-        format!(
-            "{LEAST}listen_tls\n= none\n[imap\n[imap] x\n[]\nlog = info\n[smtp]]\nupstream: a:1\n\x07 = 1\n"
-        ),
+        format!("{LEAST}listen_tls\n= none\n[imap\n[imap] x\n[]\nlog = info\n[smtp]]\nupstream: a:1\n\x07 = 1\n"),
         &[
             "FILE: [pop3]: \"listen_tls\" is neither [section] nor key = value nor a comment (which begins with #) (line 4)",
             "FILE: [pop3]: \"= none\" is neither [section] nor key = value nor a comment (which begins with #) (line 5)",
@@ -397,11 +308,7 @@ fn a_key_before_any_section() {
 fn encodings() {
     faults(b"\xff\xfe[\0", &["FILE: is UTF-16; save it as UTF-8"]);
     faults(
-        [
-            b"[mailstore]\nsent_folder = f\xfcr\n# f\xfcr\n\xfc\n",
-            LEAST.as_bytes(),
-        ]
-        .concat(),
+        [b"[mailstore]\nsent_folder = f\xfcr\n# f\xfcr\n\xfc\n", LEAST.as_bytes()].concat(),
         &[
             "FILE: [mailstore] sent_folder: is not UTF-8; save the file as UTF-8 (line 2)",
             "FILE: [mailstore]: is not UTF-8; save the file as UTF-8 (line 4)",
@@ -445,9 +352,7 @@ fn unknown_sections() {
 #[test]
 fn twice() {
     faults(
-        format!(
-            "{LEAST}Listen = 127.0.0.1:1\n[POP3]\nlistn = 1\n[mailstore]\n[mailstore]\nsync = maybe\n"
-        ),
+        format!("{LEAST}Listen = 127.0.0.1:1\n[POP3]\nlistn = 1\n[mailstore]\n[mailstore]\nsync = maybe\n"),
         &[
             "FILE: [pop3] listen: is given twice, first in line 2; leave one (line 4)",
             "FILE: [pop3]: is there twice, first in line 1; two proxies of a kind need names, as [pop3:one] and [pop3:two] (line 5)",
@@ -552,9 +457,7 @@ fn every_value_that_cannot_be_is_named_at_once() {
 fn a_group_alone() {
     faults(
         format!("{LEAST}[mailstore]\ngroup = root\n"),
-        &[
-            "FILE: [mailstore] group: needs user as well: with the group alone the program would go on as root (line 5)",
-        ],
+        &["FILE: [mailstore] group: needs user as well: with the group alone the program would go on as root (line 5)"],
     );
 }
 
@@ -592,16 +495,10 @@ fn understand(line: &str) -> Line<'_> {
         Some(setting) => (setting, false),
         None => (line, true),
     };
-    if let Some(name) = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
-    {
+    if let Some(name) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         Line::Section { name, active }
     } else if let Some((key, value)) = text.split_once('=') {
-        Line::Setting {
-            key: key.trim(),
-            value: value.trim(),
-        }
+        Line::Setting { key: key.trim(), value: value.trim() }
     } else {
         assert!(text.trim().is_empty(), "not understood: {line}");
         Line::Blank
@@ -611,15 +508,8 @@ fn understand(line: &str) -> Line<'_> {
 #[test]
 fn the_shipped_file_is_good_and_small() {
     let config = good(SHIPPED);
-    let [proxy] = &config.proxies[..] else {
-        panic!("not one proxy")
-    };
-    assert!(
-        proxy
-            .listen
-            .iter()
-            .all(|address| address.ip().is_loopback() && address.port() > 1024)
-    );
+    let [proxy] = &config.proxies[..] else { panic!("not one proxy") };
+    assert!(proxy.listen.iter().all(|address| address.ip().is_loopback() && address.port() > 1024));
     assert_eq!(proxy.upstream_host, "mail.example.com");
 }
 
@@ -642,47 +532,29 @@ fn the_shipped_file_explains_every_key_and_shows_its_default() {
             Place::Proxy => "pop3",
             Place::Smtp => "smtp",
         };
-        let found: Vec<_> = settings
-            .iter()
-            .filter(|(section, key, ..)| *section == home && *key == about.name)
-            .collect();
+        let found: Vec<_> =
+            settings.iter().filter(|(section, key, ..)| *section == home && *key == about.name).collect();
         let [(_, _, value, prose)] = found[..] else {
             panic!("[{home}] {} is there {} times", about.name, found.len())
         };
-        assert!(
-            prose.contains(about.doc),
-            "[{home}] {}: {:?} is not in {prose:?}",
-            about.name,
-            about.doc
-        );
+        assert!(prose.contains(about.doc), "[{home}] {}: {:?} is not in {prose:?}", about.name, about.doc);
         match about.default {
             Fallback::Value(default) | Fallback::ValueOrEmpty(default) => {
                 assert_eq!(*value, default, "{}", about.name)
             }
             Fallback::Absent(default) => {
                 assert_eq!(*value, "", "{}", about.name);
-                assert!(
-                    prose.contains(&format!("Default: {default}")),
-                    "{}: {prose}",
-                    about.name
-                );
+                assert!(prose.contains(&format!("Default: {default}")), "{}: {prose}", about.name);
             }
             Fallback::RequiredWithTls => {
                 assert_eq!(*value, "", "{}", about.name);
-                assert!(
-                    prose.contains("Required with TLS"),
-                    "{}: {prose}",
-                    about.name
-                );
+                assert!(prose.contains("Required with TLS"), "{}: {prose}", about.name);
             }
             Fallback::Required => assert_ne!(*value, "", "{}", about.name),
         }
     }
     for (section, key, ..) in settings {
-        assert!(
-            keys::all().any(|about| about.name == key),
-            "[{section}] {key} is no key"
-        );
+        assert!(keys::all().any(|about| about.name == key), "[{section}] {key} is no key");
     }
 }
 
@@ -695,11 +567,7 @@ fn switched_on(wanted: impl Fn(&str) -> bool) -> String {
             Line::Setting { .. } => {}
             Line::Prose(_) | Line::Blank => return line,
         }
-        if on {
-            line.strip_prefix('#').unwrap_or(line)
-        } else {
-            line
-        }
+        if on { line.strip_prefix('#').unwrap_or(line) } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -712,27 +580,13 @@ fn every_example_works_by_itself_and_with_all_others() {
     });
     let sections: Vec<_> = sections.collect();
     assert!(sections.len() > 8);
-    let proxies = |text: &str| {
-        good(text)
-            .proxies
-            .into_iter()
-            .map(|proxy| proxy.name)
-            .collect::<Vec<_>>()
-    };
+    let proxies = |text: &str| good(text).proxies.into_iter().map(|proxy| proxy.name).collect::<Vec<_>>();
     for (name, active) in &sections {
         let names = proxies(&switched_on(|section| section == *name));
-        let right = if *active {
-            vec!["pop3"]
-        } else {
-            vec!["pop3", *name]
-        };
+        let right = if *active { vec!["pop3"] } else { vec!["pop3", *name] };
         assert_eq!(names, right);
     }
-    let all: Vec<_> = sections
-        .iter()
-        .map(|(name, _)| *name)
-        .filter(|name| *name != "mailstore")
-        .collect();
+    let all: Vec<_> = sections.iter().map(|(name, _)| *name).filter(|name| *name != "mailstore").collect();
     assert_eq!(proxies(&switched_on(|_| true)), all);
 }
 
@@ -740,38 +594,21 @@ fn every_example_works_by_itself_and_with_all_others() {
 fn switching_every_default_on_changes_nothing() {
     let site = Site::new();
     let plain = site.load(SHIPPED).unwrap();
-    let all = site
-        .load(switched_on(|name| matches!(name, "mailstore" | "pop3")))
-        .unwrap();
+    let all = site.load(switched_on(|name| matches!(name, "mailstore" | "pop3"))).unwrap();
     assert_eq!(format!("{plain:?}"), format!("{all:?}"));
 }
 
 #[test]
 fn the_examples_do_what_they_say() {
     let config = good(&switched_on(|_| true));
-    let proxy = |name: &str| {
-        config
-            .proxies
-            .iter()
-            .find(|proxy| proxy.name == name)
-            .unwrap()
-    };
+    let proxy = |name: &str| config.proxies.iter().find(|proxy| proxy.name == name).unwrap();
     for kind in ["pop3:host", "imap:host", "smtp:host"] {
-        assert_eq!(
-            (proxy(kind).listen_tls, proxy(kind).upstream_tls),
-            (TlsMode::Implicit, TlsMode::Implicit)
-        );
+        assert_eq!((proxy(kind).listen_tls, proxy(kind).upstream_tls), (TlsMode::Implicit, TlsMode::Implicit));
     }
     for kind in ["pop3:starttls", "imap:starttls", "smtp:submission"] {
-        assert_eq!(
-            (proxy(kind).listen_tls, proxy(kind).upstream_tls),
-            (TlsMode::StartTls, TlsMode::StartTls)
-        );
+        assert_eq!((proxy(kind).listen_tls, proxy(kind).upstream_tls), (TlsMode::StartTls, TlsMode::StartTls));
     }
-    assert_eq!(
-        (proxy("smtp:mx").keep, proxy("smtp:mx").local_domains.len()),
-        (Keep::Recipients, 2)
-    );
+    assert_eq!((proxy("smtp:mx").keep, proxy("smtp:mx").local_domains.len()), (Keep::Recipients, 2));
 }
 
 // Whatever the file holds.
@@ -811,18 +648,13 @@ proptest! {
 /// Good, or faults that can be printed in a line each.
 fn check_any(bytes: &[u8]) -> Result<(), TestCaseError> {
     match Site::new().load(bytes) {
-        Ok(config) => prop_assert!(
-            !config.proxies.is_empty()
-                && config.proxies.iter().all(|proxy| !proxy.listen.is_empty())
-        ),
+        Ok(config) => {
+            prop_assert!(!config.proxies.is_empty() && config.proxies.iter().all(|proxy| !proxy.listen.is_empty()))
+        }
         Err(faults) => {
             prop_assert!(!faults.is_empty());
             for fault in faults {
-                prop_assert!(
-                    fault.starts_with("FILE: ") && !fault.contains(|c: char| c.is_control()),
-                    "{:?}",
-                    fault
-                );
+                prop_assert!(fault.starts_with("FILE: ") && !fault.contains(|c: char| c.is_control()), "{:?}", fault);
             }
         }
     }

@@ -52,8 +52,9 @@ fn curl_in_all_nine_combinations_of_tls() {
 fn every_login_names_the_owner() {
     let lab = Lab::new();
     let dovecot = Dovecot::start(&lab);
-    let sections = section(&lab, "plain", Tls::None, dovecot.endpoint(Kind::Imap, Tls::None), "default_domain = example.org\n")
-        + &section(&lab, "tls", Tls::StartTls, dovecot.endpoint(Kind::Imap, Tls::StartTls), "");
+    let sections =
+        section(&lab, "plain", Tls::None, dovecot.endpoint(Kind::Imap, Tls::None), "default_domain = example.org\n")
+            + &section(&lab, "tls", Tls::StartTls, dovecot.endpoint(Kind::Imap, Tls::StartTls), "");
     let proxy = Proxy::start(&lab, &sections);
     let plain = proxy.endpoint(Kind::Imap, "plain", Tls::None);
     let secured = proxy.endpoint(Kind::Imap, "tls", Tls::StartTls);
@@ -75,7 +76,9 @@ fn every_login_names_the_owner() {
             assert_eq!(output.stdout, message, "{mechanism}");
         }
     }
-    for mechanism in ["login", "plain", "auth-login", "cram-md5", "scram-sha-1", "scram-sha-256", "xoauth2", "oauthbearer"] {
+    for mechanism in
+        ["login", "plain", "auth-login", "cram-md5", "scram-sha-1", "scram-sha-256", "xoauth2", "oauthbearer"]
+    {
         for (name, at) in [("plain", plain), ("tls", secured)] {
             let user = format!("{mechanism}.{name}@example.org");
             mailbox(&user, &user);
@@ -84,14 +87,20 @@ fn every_login_names_the_owner() {
         }
     }
     // LOGIN in every form that the grammar has.
-    let forms: [(&str, fn(&str) -> Vec<String>); 6] = [
+    type Form = fn(&str) -> Vec<String>;
+    let forms: [(&str, Form); 5] = [
         ("atoms", |user| vec![format!("a LOGIN {user} {PASSWORD}\r\n")]),
         ("quoted", |user| vec![format!("a login \"{user}\" \"{PASSWORD}\"\r\n")]),
-        ("escaped", |user| vec![format!("a LOGIN \"{user}\" \"{PASSWORD}\"\r\n")]),
         ("literals", |user| {
-            vec![format!("a LOGIN {{{}}}\r\n", user.len()), format!("{user} {{{}}}\r\n", PASSWORD.len()), format!("{PASSWORD}\r\n")]
+            vec![
+                format!("a LOGIN {{{}}}\r\n", user.len()),
+                format!("{user} {{{}}}\r\n", PASSWORD.len()),
+                format!("{PASSWORD}\r\n"),
+            ]
         }),
-        ("plus", |user| vec![format!("a LOGIN {{{}+}}\r\n{user} {{{}+}}\r\n{PASSWORD}\r\n", user.len(), PASSWORD.len())]),
+        ("plus", |user| {
+            vec![format!("a LOGIN {{{}+}}\r\n{user} {{{}+}}\r\n{PASSWORD}\r\n", user.len(), PASSWORD.len())]
+        }),
         ("mixed", |user| vec![format!("a LOGIN \"{user}\" {{{}}}\r\n", PASSWORD.len()), format!("{PASSWORD}\r\n")]),
     ];
     for (name, form) in forms {
@@ -117,7 +126,6 @@ fn every_login_names_the_owner() {
     wire.login(Kind::Imap, "right@example.org");
     wire.imap_ok("EXAMINE INBOX");
     wire.imap_ok("UID FETCH 1 BODY.PEEK[]");
-    drop(mailbox);
     drop(wire);
     proxy.spool().holds(&expected);
 }
@@ -145,9 +153,23 @@ fn the_whole_corpus_in_every_form_of_fetch() {
         (&["UID FETCH 1:* BODY.PEEK[HEADER]", "UID FETCH 1:* BODY.PEEK[TEXT]"], true),
         (&["FETCH 1:* (BODY.PEEK[] BODY.PEEK[HEADER] BODY.PEEK[TEXT] RFC822)"], true),
         (&["FETCH 2:4,1,5:* (FLAGS BODY[])", "FETCH 1:3 BODY[]"], true),
-        (&["FETCH 1:* FULL", "FETCH 1:* (FLAGS UID RFC822.SIZE)", "FETCH 1:* BODYSTRUCTURE", "STATUS INBOX (MESSAGES)"], false),
+        (
+            &[
+                "FETCH 1:* FULL",
+                "FETCH 1:* (FLAGS UID RFC822.SIZE)",
+                "FETCH 1:* BODYSTRUCTURE",
+                "STATUS INBOX (MESSAGES)",
+            ],
+            false,
+        ),
         (&["FETCH 1:* BODY.PEEK[HEADER]", "FETCH 1:* RFC822.HEADER"], false),
-        (&["UID FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (FROM SUBJECT \"X-Y\")])", "FETCH 1:* BODY[HEADER.FIELDS.NOT (A)]"], false),
+        (
+            &[
+                "UID FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (FROM SUBJECT \"X-Y\")])",
+                "FETCH 1:* BODY[HEADER.FIELDS.NOT (A)]",
+            ],
+            false,
+        ),
         (&["FETCH 1:* BODY.PEEK[]<0.100>", "FETCH 1:* BODY[TEXT]<5.10>"], false),
         (&["FETCH 1:* (BODY.PEEK[1] BODY.PEEK[1.MIME])", "UID FETCH 1:* BINARY.SIZE[1]"], false),
         (&["FETCH 999 BODY[]", "UID FETCH 999 BODY[]", "FETCH 1:* NONSENSE", "SEARCH ALL"], false),
@@ -185,10 +207,8 @@ fn the_whole_corpus_in_every_form_of_fetch() {
     }
     // Parts can be the whole of a very short message; then it may be kept, and nothing else.
     let kept = proxy.spool().list();
-    let extra: Vec<Expected> = allowed
-        .into_iter()
-        .filter(|a| kept.iter().any(|k| k.bytes == a.bytes && k.owner == a.owner))
-        .collect();
+    let extra: Vec<Expected> =
+        allowed.into_iter().filter(|a| kept.iter().any(|k| k.bytes == a.bytes && k.owner == a.owner)).collect();
     expected.extend(extra);
     proxy.spool().holds(&expected);
     proxy.spool().served_by_dovecot(&lab);
@@ -281,7 +301,9 @@ fn append_in_every_form() {
         for (n, sample) in samples.iter().enumerate() {
             // Each in one of the forms, into one of the folders.
             let folder = ["INBOX", "Sent", "Work/Reports", "\"Sent\"", "Drafts", "{4}"][n % 6];
-            let head = ["", "(\\Seen) ", "\"01-Jan-2024 12:00:00 +0000\" ", "(\\Flagged $x) \" 1-Feb-2024 12:00:00 +0100\" "][n % 4];
+            let head =
+                ["", "(\\Seen) ", "\"01-Jan-2024 12:00:00 +0000\" ", "(\\Flagged $x) \" 1-Feb-2024 12:00:00 +0100\" "]
+                    [n % 4];
             let tag = wire.next_tag();
             wire.send(format!("{tag} APPEND {folder}").as_bytes());
             if folder == "{4}" {
@@ -323,17 +345,16 @@ fn append_in_every_form() {
         wire.send(b"\r\n");
         assert!(String::from_utf8_lossy(&wire.imap_until(&tag)).contains(" OK "));
 
-        // What the server does not take: no such folder (both kinds of literals), a bad date, nothing at all.
+        // What the server does not take: no such folder (both kinds of literals), nothing at all. (With a bad date Dovecot
+        // takes the literal for commands; that is its own affair and not tried here.)
         let lost = corpus::numbered(100);
         let sync = wire.imap(&format!("APPEND Nowhere {{{}}}", lost.len()));
         assert!(String::from_utf8_lossy(&sync).contains("TRYCREATE"));
-        for head in ["Nowhere", "Sent \"nonsense\""] {
-            let tag = wire.next_tag();
-            wire.send(format!("{tag} APPEND {head} {{{}+}}\r\n", lost.len()).as_bytes());
-            wire.send(&lost);
-            wire.send(b"\r\n");
-            assert!(!String::from_utf8_lossy(&wire.imap_until(&tag)).contains(" OK "));
-        }
+        let tag = wire.next_tag();
+        wire.send(format!("{tag} APPEND Nowhere {{{}+}}\r\n", lost.len()).as_bytes());
+        wire.send(&lost);
+        wire.send(b"\r\n");
+        assert!(String::from_utf8_lossy(&wire.imap_until(&tag)).contains("TRYCREATE"));
         let tag = wire.next_tag();
         wire.send(format!("{tag} APPEND Sent {{0+}}\r\n\r\n").as_bytes());
         wire.imap_until(&tag);
@@ -347,7 +368,8 @@ fn append_in_every_form() {
         wire.imap_until(&tag);
         wire.imap_ok("LOGOUT");
         answers.push(timeless(&wire.heard));
-        stored.push(["INBOX", "Sent", "Work/Reports", "Drafts", "Nowhere"].map(|folder| sorted(mailbox.stored(folder))));
+        stored
+            .push(["INBOX", "Sent", "Work/Reports", "Drafts", "Nowhere"].map(|folder| sorted(mailbox.stored(folder))));
         if user.starts_with('p') {
             expected.extend(many.iter().map(|message| sent(user, message)));
             expected.push(received(user, "Nowhere", &again));
@@ -369,15 +391,27 @@ fn folders_of_all_names() {
     let servers = [
         ("nested", DovecotOptions::default(), &nested[..]),
         ("dotted", DovecotOptions { separator: '.', ..DovecotOptions::default() }, &dotted[..]),
-        ("below", DovecotOptions { separator: '.', prefix: "INBOX.", special_use: None, ..DovecotOptions::default() }, &dotted[..]),
-        ("german", DovecotOptions { special_use: Some("Gesendete Objekte"), ..DovecotOptions::default() }, &["Gesendete Objekte", "Junk"][..]),
+        (
+            "below",
+            DovecotOptions { separator: '.', prefix: "INBOX.", special_use: None, ..DovecotOptions::default() },
+            &dotted[..],
+        ),
+        (
+            "german",
+            DovecotOptions { special_use: Some("Gesendete Objekte"), ..DovecotOptions::default() },
+            &["Gesendete Objekte", "Junk"][..],
+        ),
     ];
     for (name, options, folders) in servers {
         let prefix = options.prefix;
         let dovecot = Dovecot::with(&lab, options);
         let direct = dovecot.endpoint(Kind::Imap, Tls::None);
         let proxy = Proxy::start(&lab, &section(&lab, "a", Tls::None, direct, ""));
-        let flat = Proxy::with(&lab, "imap_folders = flat\nskip_folders = Work/Reports, Two words, Work.Reports\n", &section(&lab, "a", Tls::None, direct, ""));
+        let flat = Proxy::with(
+            &lab,
+            "imap_folders = flat\nskip_folders = Work/Reports, Two words, Work.Reports\n",
+            &section(&lab, "a", Tls::None, direct, ""),
+        );
         let fill = |user: &str| {
             let mailbox = dovecot.filled(user, &small_corpus());
             for (n, folder) in folders.iter().enumerate() {
@@ -403,7 +437,8 @@ fn folders_of_all_names() {
         for (n, folder) in folders.iter().enumerate() {
             let message = corpus::numbered(n);
             let separator = if name == "nested" || name == "german" { '/' } else { '.' };
-            let levels: Vec<String> = folder.split(separator).map(|l| l.replace('%', "%25").replace('.', "%2E")).collect();
+            let levels: Vec<String> =
+                folder.split(separator).map(|l| l.replace('%', "%25").replace('.', "%2E")).collect();
             let dir = match *folder {
                 "Sent" | "Gesendete Objekte" => Some("Sent".to_owned()),
                 "Drafts" | "Trash" | "Junk" => None,
@@ -429,10 +464,13 @@ fn mbsync_both_ways() {
         + &section(&lab, "full", Tls::Implicit, dovecot.endpoint(Kind::Imap, Tls::StartTls), "");
     let proxy = Proxy::start(&lab, &sections);
     let mut expected = Vec::new();
-    for (n, (tls, name, mechanism)) in
-        [(Tls::StartTls, "start", "SCRAM-SHA-256"), (Tls::Implicit, "full", "CRAM-MD5"), (Tls::StartTls, "start", "PLAIN")]
-            .into_iter()
-            .enumerate()
+    for (n, (tls, name, mechanism)) in [
+        (Tls::StartTls, "start", "SCRAM-SHA-256"),
+        (Tls::Implicit, "full", "CRAM-MD5"),
+        (Tls::StartTls, "start", "PLAIN"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let mut near = Vec::new();
         let mut far = Vec::new();
@@ -445,7 +483,9 @@ fn mbsync_both_ways() {
             mbsync(&lab, at, mechanism, &user, &home);
             // Pulled; now two of its own are pushed, one of them big.
             for (i, (folder, message)) in
-                [("Sent", corpus::numbered(2000 + n)), ("Work/Reports", corpus::sized("Big", 300_000))].iter().enumerate()
+                [("Sent", corpus::numbered(2000 + n)), ("Work/Reports", corpus::sized("Big", 300_000))]
+                    .iter()
+                    .enumerate()
             {
                 let file = maildir(folder).join("cur").join(format!("170000000{i}.M1P1.near:2,S"));
                 fs::write(file, postfix::to_lf(message)).unwrap();
@@ -458,7 +498,9 @@ fn mbsync_both_ways() {
                 expected.push(received(&user, "Work.Reports", &corpus::numbered(1000 + n)));
                 // mbsync marks what it pushes with a field of its own; the server has what was on the wire (with LF line ends).
                 expected.extend(pushed(&mailbox, "Sent", "Number").map(|bytes| sent(&user, &bytes)));
-                expected.extend(pushed(&mailbox, "Work/Reports", "Big").map(|bytes| received(&user, "Work.Reports", &bytes)));
+                expected.extend(
+                    pushed(&mailbox, "Work/Reports", "Big").map(|bytes| received(&user, "Work.Reports", &bytes)),
+                );
             }
         }
         assert_same(&near[0], &near[1], "what mbsync pulled");
@@ -478,7 +520,8 @@ fn fetchmail_getmail_and_mutt() {
         + &section(&lab, "full", Tls::Implicit, dovecot.endpoint(Kind::Imap, Tls::None), "");
     let proxy = Proxy::start(&lab, &sections);
     let mut expected = Vec::new();
-    let ends = |tls: Tls, name: &str| [("d", dovecot.endpoint(Kind::Imap, tls)), ("p", proxy.endpoint(Kind::Imap, name, tls))];
+    let ends =
+        |tls: Tls, name: &str| [("d", dovecot.endpoint(Kind::Imap, tls)), ("p", proxy.endpoint(Kind::Imap, name, tls))];
 
     // Header and text in two commands (the text only where it finds a header).
     let no_header = ["first line is a dot", "all dots", "one octet"];
@@ -602,13 +645,15 @@ fn header_and_text(message: &[u8]) -> Vec<u8> {
 fn timeless(heard: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(heard.len());
     for line in heard.split_inclusive(|&byte| byte == b'\n') {
-        let duration = find(line, b"completed (").map(|at| at + 10);
+        let duration = find(line, b" secs).").and_then(|end| line[..end].iter().rposition(|&byte| byte == b'('));
         match (find(line, b"[APPENDUID "), duration) {
             (None, None) => out.extend(line),
             (None, Some(end)) => out.extend(&line[..end]),
             (Some(at), _) => {
                 out.extend(&line[..at + 11]);
-                out.extend(line[at + 11..].iter().skip_while(|byte| byte.is_ascii_digit()).take_while(|&&byte| byte != b'('));
+                out.extend(
+                    line[at + 11..].iter().skip_while(|byte| byte.is_ascii_digit()).take_while(|&&byte| byte != b'('),
+                );
             }
         }
     }
@@ -664,9 +709,8 @@ fn tree(root: &Path) -> Vec<u8> {
 }
 
 fn far_tree(mailbox: &Mailbox) -> Vec<u8> {
-    let folders = ["INBOX", "Sent", "Work/Reports"].map(|folder| {
-        sorted(mailbox.stored(folder).iter().map(|message| tuidless(message)).collect()).concat()
-    });
+    let folders = ["INBOX", "Sent", "Work/Reports"]
+        .map(|folder| sorted(mailbox.stored(folder).iter().map(|message| tuidless(message)).collect()).concat());
     folders.concat()
 }
 

@@ -98,7 +98,6 @@ fn every_login_names_the_owner() {
     assert!(wire.pop3("RETR 1").starts_with("+OK"));
     assert_eq!(wire.pop3_lines(), stuffed(&message));
     assert!(wire.pop3("QUIT").starts_with("+OK"));
-    drop(mailbox);
     proxy.spool().holds(&expected);
 }
 
@@ -199,10 +198,9 @@ fn fetchmail_and_getmail() {
 
     // getmail: RETR of all, deleting.
     let mut got = Vec::new();
-    for (who, at) in [
-        ("d", dovecot.endpoint(Kind::Pop3, Tls::Implicit)),
-        ("p", proxy.endpoint(Kind::Pop3, "full", Tls::Implicit)),
-    ] {
+    for (who, at) in
+        [("d", dovecot.endpoint(Kind::Pop3, Tls::Implicit)), ("p", proxy.endpoint(Kind::Pop3, "full", Tls::Implicit))]
+    {
         let user = format!("gm-{who}@example.org");
         let mailbox = dovecot.filled(&user, &samples);
         got.push(getmail(&lab, at, "SimplePOP3SSLRetriever", &user, "delete = true"));
@@ -222,10 +220,7 @@ fn a_message_of_25_megabytes() {
     let dovecot = Dovecot::start(&lab);
     let big = corpus::big();
     dovecot.filled(PASSED, std::slice::from_ref(&big));
-    let proxy = Proxy::start(
-        &lab,
-        &section(&lab, "a", Tls::Implicit, dovecot.endpoint(Kind::Pop3, Tls::Implicit), ""),
-    );
+    let proxy = Proxy::start(&lab, &section(&lab, "a", Tls::Implicit, dovecot.endpoint(Kind::Pop3, Tls::Implicit), ""));
     let output = curl(&lab, proxy.endpoint(Kind::Pop3, "a", Tls::Implicit), PASSED, "/1", &[]).ok();
     assert!(output.stdout == big.bytes);
     proxy.spool().holds(&[received(PASSED, "", &big.bytes)]);

@@ -100,7 +100,8 @@ fn every_login_names_the_owner() {
             let user = format!("curl-{mechanism}-{}@example.org", more.len()).to_lowercase();
             let text = message(&user, BOB, mechanism, "A line.\r\n");
             let (option, token) = (format!("AUTH={mechanism}"), token(&user));
-            let mut args = vec!["--login-options", &option, "--mail-from", &user, "--mail-rcpt", BOB, "--upload-file", "-"];
+            let mut args =
+                vec!["--login-options", &option, "--mail-from", &user, "--mail-rcpt", BOB, "--upload-file", "-"];
             args.extend(more);
             if mechanism.contains("AUTH") {
                 args.extend(["--user", &user, "--oauth2-bearer", &token]);

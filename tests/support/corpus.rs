@@ -102,7 +102,7 @@ fn lines(size: usize) -> String {
     while text.len() < size {
         // Here and there a line that has to be stuffed.
         if number % 50 == 0 {
-            text.push_str(".");
+            text.push('.');
         }
         text.push_str(line);
         number += 1;
@@ -118,7 +118,8 @@ fn long_header() -> String {
 const LIKE_IMAP: &str = "* 1 FETCH (BODY[] {5}\r\nhello)\r\na OK done\r\na1 OK FETCH completed\r\n+ go ahead\r\n* BYE\r\n)\r\n\
                          A1 OK Fetch completed (0.001 + 0.000 secs).\r\n* 99 EXISTS\r\na2 LOGOUT {7+}\r\n";
 
-const LIKE_SMTP: &str = "354 go on\r\n..\r\n.\r\n250 2.0.0 OK\r\nMAIL FROM:<x@example.org>\r\nDATA\r\n.\r\nQUIT\r\n221 Bye\r\n";
+const LIKE_SMTP: &str =
+    "354 go on\r\n..\r\n.\r\n250 2.0.0 OK\r\nMAIL FROM:<x@example.org>\r\nDATA\r\n.\r\nQUIT\r\n221 Bye\r\n";
 
 const MIME: &str = "From: a@example.org\r\nSubject: =?utf-8?q?Two_parts?=\r\nMIME-Version: 1.0\r\n\
                     Content-Type: multipart/mixed; boundary=\"=-b\"\r\n\r\npreamble\r\n--=-b\r\nContent-Type: text/plain\r\n\r\n\

@@ -104,7 +104,8 @@ impl Dovecot {
 
     /// The mailbox of a user, empty at first.
     pub fn mailbox(&self, user: &str) -> Mailbox {
-        let mailbox = Mailbox { root: self.dir.join("home").join(user).join("mail"), separator: self.options.separator };
+        let mailbox =
+            Mailbox { root: self.dir.join("home").join(user).join("mail"), separator: self.options.separator };
         mailbox.folder("INBOX");
         mailbox
     }

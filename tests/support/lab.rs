@@ -1,10 +1,10 @@
 //! The temporary folder of a test, with an authority of its own and certificates signed by it.
 
-use std::cell::Cell;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 /// A PEM certificate (with its chain) and the key to it.
@@ -18,7 +18,7 @@ pub struct Certificate {
 pub struct Lab {
     dir: tempfile::TempDir,
     /// Counts what was started, to name its folder.
-    count: Cell<u32>,
+    count: AtomicU32,
 }
 
 impl Lab {
@@ -26,7 +26,7 @@ impl Lab {
     pub fn new() -> Lab {
         let dir = tempfile::Builder::new().prefix("ms-").tempdir().expect("a temporary folder");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let lab = Lab { dir, count: Cell::new(0) };
+        let lab = Lab { dir, count: AtomicU32::new(0) };
         lab.make_certificates();
         lab
     }
@@ -37,8 +37,8 @@ impl Lab {
 
     /// A new folder, numbered. Short: the path of a Unix socket has room for 108 bytes.
     pub fn folder(&self, name: &str) -> PathBuf {
-        self.count.set(self.count.get() + 1);
-        let path = self.path().join(format!("{name}{}", self.count.get()));
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let path = self.path().join(format!("{name}{count}"));
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
@@ -87,7 +87,8 @@ impl Lab {
         request.args(["-subj", "/CN=MailStore test", "-out"]).arg(format!("{name}.csr"));
         openssl(&mut request);
         let extensions = format!("{name}.ext");
-        fs::write(self.path().join(&extensions), format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n")).unwrap();
+        fs::write(self.path().join(&extensions), format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"))
+            .unwrap();
         let mut sign = Command::new("openssl");
         sign.current_dir(self.path()).args(["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]);
         sign.args(["-extfile", &extensions, "-in", &format!("{name}.csr"), "-out", &format!("{name}.pem")]);

@@ -3,7 +3,7 @@
 //! Everything lives in one [`Lab`] for each test: a temporary folder with throw-away certificates, which goes away with it.
 //! Servers are ended by their process ids when they are dropped, and their logs are printed when a test fails. Nothing
 //! sleeps for a fixed time: what has to be waited for is polled for, with a deadline.
-#![allow(dead_code, unreachable_pub, unused_imports)] // Each test binary uses its own part.
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::enum_variant_names)] // Each test binary uses its own part.
 
 pub mod client;
 pub mod corpus;
@@ -53,7 +53,11 @@ pub fn assert_same(without: &[u8], with: &[u8], what: &str) {
     let at = without.iter().zip(with).take_while(|(a, b)| a == b).count();
     let show = |bytes: &[u8]| bytes[at.saturating_sub(100)..bytes.len().min(at + 200)].escape_ascii().to_string();
     let lengths = format!("{} and {} octets, the same up to {at}", without.len(), with.len());
-    panic!("{what}: with the proxy it is not what it is without ({lengths})\nwithout: {}\nwith:    {}", show(without), show(with));
+    panic!(
+        "{what}: with the proxy it is not what it is without ({lengths})\nwithout: {}\nwith:    {}",
+        show(without),
+        show(with)
+    );
 }
 
 /// The same with every `from` written `to`.

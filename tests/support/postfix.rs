@@ -123,7 +123,8 @@ impl Postfix {
 }
 
 fn daemon_directory() -> PathBuf {
-    let found = ["/usr/lib/postfix/sbin", "/usr/libexec/postfix"].map(PathBuf::from).into_iter().find(|dir| dir.is_dir());
+    let found =
+        ["/usr/lib/postfix/sbin", "/usr/libexec/postfix"].map(PathBuf::from).into_iter().find(|dir| dir.is_dir());
     found.expect("Postfix is missing: scripts/test installs what the tests need")
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Endpoint, Kind, Lab, PASSWORD, Spool, START, Tls};
+use super::{Endpoint, Kind, Lab, PASSWORD, START, Spool, Tls};
 
 /// A running `start_proxies`. When it is dropped it gets SIGTERM, has to exit 0, and its log is searched for what may
 /// not be there: a panic, the password.
@@ -155,7 +155,8 @@ pub fn section(lab: &Lab, name: &str, listen: Tls, upstream: Endpoint, more: &st
         upstream.tls.key(),
     );
     if listen != Tls::None {
-        text += &format!("certificate = {}\nprivate_key = {}\n", certificate.chain.display(), certificate.key.display());
+        text +=
+            &format!("certificate = {}\nprivate_key = {}\n", certificate.chain.display(), certificate.key.display());
     }
     if upstream.tls != Tls::None {
         text += &format!("upstream_ca = {}\n", lab.ca().display());
