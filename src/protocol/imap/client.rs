@@ -121,9 +121,16 @@ impl ClientSide {
         }
     }
 
-    /// The server ended the SASL exchange or the IDLE that is in progress.
+    /// The server ended the SASL exchange that is in progress.
     pub(super) fn exchange_over(&mut self) {
-        if matches!(self.mode, Mode::AwaitChallenge | Mode::Sasl | Mode::Idle) {
+        if matches!(self.mode, Mode::AwaitChallenge | Mode::Sasl) {
+            self.mode = Mode::Line;
+        }
+    }
+
+    /// The server ended the last IDLE: no DONE has to come any more.
+    pub(super) fn idle_over(&mut self) {
+        if self.mode == Mode::Idle {
             self.mode = Mode::Line;
         }
     }
@@ -576,7 +583,7 @@ impl Imap {
             }
             b"IDLE" => {
                 mode = Mode::Idle;
-                Kind::Idle
+                Kind::Idle { begun: false }
             }
             b"LOGOUT" => Kind::Logout,
             _ if command.is_append() => Kind::Append(std::mem::take(&mut command.prepared)),

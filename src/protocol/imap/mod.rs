@@ -90,7 +90,10 @@ enum Kind {
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: bool,
     },
-    Idle,
+    Idle {
+        /// The server has said `+`.
+        begun: bool,
+    },
     Logout,
 }
 
@@ -128,6 +131,18 @@ impl Outstanding {
     /// The FETCH that is being answered: servers answer in order.
     fn fetch(&mut self) -> Option<&mut Kind> {
         self.list.iter_mut().map(|pending| &mut pending.kind).find(|kind| matches!(kind, Kind::Fetch { .. }))
+    }
+
+    /// The IDLE whose `+` has not come yet. Nothing sent behind it is asked to go on before that.
+    fn idle_to_begin(&mut self) -> Option<&mut bool> {
+        self.list.iter_mut().find_map(|pending| match &mut pending.kind {
+            Kind::Idle { begun } if !*begun => Some(begun),
+            _ => None,
+        })
+    }
+
+    fn has_idle(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {
@@ -254,7 +269,7 @@ impl Protocol for Imap {
     }
 
     fn outstanding(&self) -> bool {
-        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle))
+        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

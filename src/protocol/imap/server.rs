@@ -331,6 +331,10 @@ impl Imap {
     }
 
     fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(begun) = self.commands.idle_to_begin() {
+            *begun = true;
+            return host.send(Side::Client, line);
+        }
         if let Some(exchange) = self.commands.exchange() {
             let text = trim_ending(line);
             let text = text.strip_prefix(b"+").unwrap_or(text);
@@ -368,7 +372,9 @@ impl Imap {
     fn consequences(&mut self, pending: Pending, ok: bool, host: &mut dyn Host) {
         match pending.kind {
             Kind::Other | Kind::Fetch { .. } => {}
-            Kind::Idle => self.client.exchange_over(),
+            // A client may say DONE and IDLE again before the first one is answered.
+            Kind::Idle { .. } if self.commands.has_idle() => {}
+            Kind::Idle { .. } => self.client.idle_over(),
             Kind::Login { user } => {
                 if let (true, Some(user)) = (ok, user) {
                     self.logged_in(&user, host);
