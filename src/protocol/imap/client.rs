@@ -62,7 +62,7 @@ struct Command {
     /// In upper case, `UID FETCH` as such.
     name: Vec<u8>,
     parts: Vec<Part>,
-    /// Octets in `parts`.
+    /// What `parts` take.
     size: usize,
     /// Set: nothing of it is forwarded, and this is the answer at its end.
     refusal: Option<Vec<u8>>,
@@ -187,6 +187,7 @@ impl Imap {
             }
             match self.client.mode {
                 Mode::AwaitContinuation(..) | Mode::AwaitChallenge | Mode::Handshake => return at,
+                Mode::Line | Mode::Sasl | Mode::Idle if self.server.owes_too_much() => return at,
                 Mode::Literal { left, octets } => {
                     let take = left.min((bytes.len() - at) as u64) as usize;
                     if take == 0 && left > 0 {
@@ -308,7 +309,7 @@ impl Imap {
         let line = self.client.line.text();
         let end = command::line_end(line);
         let part = Part::text_of(line, end);
-        command.size += part.len();
+        command.size += part.cost();
         command.parts.push(part);
         let bad_byte = line.iter().any(|b| matches!(b, b'\r' | 0));
         let mut octets = Octets::Pass;
@@ -327,7 +328,7 @@ impl Imap {
         let mut rewritten = None;
         match verdict {
             Verdict::Hold => {
-                command.size -= command.parts.pop().map_or(0, |part| part.len());
+                command.size -= command.parts.pop().map_or(0, |part| part.cost());
                 self.client.command = Some(command);
                 return false;
             }

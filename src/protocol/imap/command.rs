@@ -93,10 +93,10 @@ impl Part {
         Part::Text(text.to_vec())
     }
 
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Part::Text(bytes) | Part::Literal(bytes) => bytes.len(),
-        }
+    /// Octets, and what an empty one takes: a limit on octets alone would let any number of empty ones through.
+    pub(super) fn cost(&self) -> usize {
+        let (Part::Text(bytes) | Part::Literal(bytes)) = self;
+        bytes.len() + size_of::<Part>()
     }
 
     /// Overwrites the octets: they may have held a credential.

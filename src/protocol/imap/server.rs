@@ -19,6 +19,8 @@ const LINE_LEN_MAX: usize = 64 * 1024;
 const HELD_MAX: usize = 16 * 1024;
 /// So much of a line's end tells whether a literal follows.
 const TAIL_LEN: usize = 32;
+/// With so many octets of ours waiting for the end of a response, the client has to wait too.
+const POSTPONED_MAX: usize = 16 * 1024;
 const STARTTLS_TAG: &[u8] = b"MAILSTORE1";
 
 pub(super) struct ServerSide {
@@ -26,7 +28,7 @@ pub(super) struct ServerSide {
     /// The line being read, as received.
     line: Vec<u8>,
     /// LIST-like response with literals: its pieces so far.
-    listing: Option<Vec<Part>>,
+    pub(super) listing: Option<Vec<Part>>,
     /// Part of a response that is not complete has been forwarded.
     midway: bool,
     /// Lines of ours for the client, until the response is complete.
@@ -71,6 +73,11 @@ impl ServerSide {
     /// Whether the client has got a part of a response only.
     pub(super) fn is_midway(&self) -> bool {
         self.midway
+    }
+
+    /// Whether the client would have to be told more than is worth remembering: it asks while it does not read.
+    pub(super) fn owes_too_much(&self) -> bool {
+        self.postponed.len() >= POSTPONED_MAX
     }
 
     pub(super) fn postpone(&mut self, line: &[u8]) {
@@ -246,6 +253,7 @@ impl Imap {
         if let Some(pieces) = self.server.listing.as_mut() {
             pieces.push(Part::text_of(text, end));
         }
+        self.bound_listing();
         self.line_ended(end, host);
     }
 
@@ -282,6 +290,13 @@ impl Imap {
         }
     }
 
+    /// A listing with more than anybody would call a folder passes unread.
+    fn bound_listing(&mut self) {
+        if self.server.listing.as_ref().is_some_and(|pieces| pieces.iter().map(Part::cost).sum::<usize>() > LINE_LEN_MAX) {
+            self.server.listing = None;
+        }
+    }
+
     fn literal(&mut self, left: u64, bytes: &[u8], host: &mut dyn Host) -> usize {
         let taken = left.min(bytes.len() as u64) as usize;
         host.send(Side::Client, &bytes[..taken]);
@@ -290,10 +305,8 @@ impl Imap {
                 Some(Part::Literal(octets)) => octets.extend_from_slice(&bytes[..taken]),
                 _ => pieces.push(Part::Literal(bytes[..taken].to_vec())),
             }
-            if pieces.iter().map(Part::len).sum::<usize>() > LINE_LEN_MAX {
-                self.server.listing = None;
-            }
         }
+        self.bound_listing();
         if left > taken as u64 {
             self.server.state = State::Literal { left: left - taken as u64 };
         }

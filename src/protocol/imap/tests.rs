@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{FolderRules, Imap, Settings};
 use crate::config::{ImapFolders, OnArchiveFailure, Shared, TlsMode};
-use crate::protocol::Side;
+use crate::protocol::{Protocol, Side};
 use crate::protocol::testing::{Recorder, Session, transcript};
 
 pub(super) fn shared() -> Shared {
@@ -42,7 +42,7 @@ fn run_with(listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorde
             default_domain: "example.org".to_string(),
             folders: Arc::new(FolderRules::new(&shared())),
         };
-        Box::new(Imap::new(settings)) as Box<dyn crate::protocol::Protocol>
+        Box::new(Imap::new(settings)) as Box<dyn Protocol>
     };
     transcript(make, script)
 }
@@ -881,6 +881,48 @@ fn broken_commands_are_answered_here() {
     );
 }
 
+/// Feeds the same again and again, up to so many octets, until the session ends.
+fn flood(session: &mut Session, from: Side, bytes: &[u8], octets: usize) {
+    let many = bytes.repeat(16 * 1024 / bytes.len());
+    for _ in 0..octets / many.len() {
+        session.feed(from, &many);
+    }
+}
+
+#[test]
+fn a_command_of_nothing_but_empty_literals_has_an_end() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    session.feed(Side::Client, b"c X ");
+    flood(&mut session, Side::Client, b"{0+}\r\n", 1024 * 1024);
+    assert!(session.host.sent(Side::Server).len() < 512 * 1024);
+    session.feed(Side::Client, b"\r\n");
+    assert_eq!(session.host.sent(Side::Client), b"* OK ready\r\nc BAD the command is too long\r\n");
+    assert!(session.host.ended());
+}
+
+#[test]
+fn a_listing_of_nothing_but_empty_literals_is_not_remembered() {
+    let mut session = imap();
+    let mut host = Recorder::default();
+    session.input(Side::Server, b"* OK ready\r\n* LIST () \"/\" ", &mut host);
+    for _ in 0..100_000 {
+        session.input(Side::Server, b"{0}\r\n", &mut host);
+    }
+    assert!(session.server.listing.is_none());
+}
+
+#[test]
+fn answers_of_ours_do_not_pile_up_behind_a_response_that_stands_still() {
+    let mut session = imap();
+    let mut host = Recorder::default();
+    session.input(Side::Server, b"* OK ready\r\n* LIST () \"/\" {5}\r\nab", &mut host);
+    let taken = session.input(Side::Client, &b"x\r\n".repeat(100_000), &mut host);
+    assert!(taken < 3_000, "{taken}");
+    session.input(Side::Server, b"cde\r\n", &mut host);
+    assert_eq!(session.input(Side::Client, b"x\r\n", &mut host), 3);
+}
+
 #[test]
 fn bare_line_feeds_become_line_ends() {
     selected("C: c NOOP\\n\\\n-> S: c NOOP\n");
@@ -909,14 +951,18 @@ fn long_session() -> Vec<(Side, Vec<u8>)> {
     ]
 }
 
-fn session() -> Session {
+fn imap() -> Imap {
     let settings = Settings {
         listen_tls: TlsMode::None,
         upstream_tls: TlsMode::Implicit,
         default_domain: "example.org".to_string(),
         folders: Arc::new(FolderRules::new(&shared())),
     };
-    Session::new(Box::new(Imap::new(settings)))
+    Imap::new(settings)
+}
+
+fn session() -> Session {
+    Session::new(Box::new(imap()))
 }
 
 proptest! {
