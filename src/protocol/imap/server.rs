@@ -473,12 +473,15 @@ impl Imap {
                 self.note_pieces(host);
             }
         }
+        // Passes first whatever the pieces that it came in; the line end that completes the response does not.
+        let before = if event == Event::Complete { taken - 1 } else { 0 };
+        self.deliver(&mut fetch, &bytes[..before], host);
         if self.capture.event(&event, chunked, host).is_err() && !self.withhold(&mut fetch) {
             self.capture.abandon(host);
             self.not_kept(host);
             return taken;
         }
-        self.deliver(&mut fetch, &bytes[..taken], host);
+        self.deliver(&mut fetch, &bytes[before..taken], host);
         match event {
             Event::Complete => {
                 if let Delivery::Held(held) = &fetch.delivery {
