@@ -338,13 +338,16 @@ fn take<T>(halves: &mut VecDeque<Waiting<T>>, sequence_number: u32, uid: Option<
 
 /// The message of a header and a text that is a draft already.
 fn join(header: Header, text: DraftId, to: Option<Destination>, host: &mut dyn Host) -> Result<DraftId, Refused> {
-    let draft = match (header, to) {
-        (Header::Draft(draft), _) => draft,
-        (Header::Memory(header), to) => {
-            let draft = host.begin(to.as_slice(), None)?;
-            host.append(draft, &header)?;
-            draft
+    let begun = match header {
+        Header::Draft(draft) => Ok(draft),
+        Header::Memory(header) => {
+            host.begin(to.as_slice(), None).and_then(|draft| host.append(draft, &header).map(|()| draft))
         }
+    };
+    let Ok(draft) = begun else {
+        // The session may go on without this message: the text must not stay open until it ends.
+        host.abort(text);
+        return Err(Refused);
     };
     host.append_draft(draft, text)?;
     Ok(draft)

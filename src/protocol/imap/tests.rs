@@ -281,6 +281,31 @@ fn a_message_that_cannot_be_begun_does_not_pass_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_text_whose_header_cannot_be_kept_does_not_stay_open() {
+    for call in ["begin", "append"] {
+        let refused = match call {
+            "begin" => "-> begin joe@example.org INBOX refused",
+            _ => "-> begin 2 joe@example.org INBOX\n-> append 2 refused",
+        };
+        let recorder = selected(&format!(
+            r#"
+            C: c FETCH 1 (BODY[TEXT] BODY[HEADER])
+            -> S: c FETCH 1 (BODY[TEXT] BODY[HEADER])
+            S: * 1 FETCH (BODY[TEXT] {{2}}\r\nhi BODY[HEADER]\
+            -> begin 1 joe@example.org INBOX size=2
+            -> append 1 hi\
+            fail {call}
+            S:  {{4}}\r\nA: b)\r\nc OK done
+            {refused}
+            -> abort 1
+            -> C: c NO [UNAVAILABLE] a message cannot be archived and was held back, try again later
+            "#
+        ));
+        assert_eq!(recorder.drafts_left(), 0);
+    }
+}
+
+#[test]
 fn a_message_that_cannot_be_kept_at_the_end_ends_the_session() {
     selected(
         r#"
@@ -965,6 +990,24 @@ fn session() -> Session {
     Session::new(Box::new(imap()))
 }
 
+#[test]
+fn what_stands_behind_a_long_message_passes_before_its_end_in_any_pieces() {
+    let response = format!("* 1 FETCH (BODY[] {{20000}}\r\n{} UID 7)\r\n", "x".repeat(20_000));
+    let lines = |cut: usize| {
+        let mut session = session();
+        session.feed(Side::Server, b"* OK ready\r\n");
+        session.feed(Side::Client, b"a LOGIN joe pw\r\n");
+        session.feed(Side::Server, b"a OK in\r\n");
+        let (before, behind) = response.as_bytes().split_at(cut);
+        session.feed(Side::Server, before);
+        session.feed(Side::Server, behind);
+        session.host.lines()
+    };
+    for cut in response.len() - 10..response.len() {
+        assert_eq!(lines(cut), lines(0), "at {cut}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -985,7 +1028,11 @@ proptest! {
             }
             said[usize::from(side == Side::Server)].extend(bytes);
         }
-        prop_assert_eq!(plain.host.lines(), cut.host.lines());
+        let (left, right) = (plain.host.lines(), cut.host.lines());
+        let differs = left.iter().zip(&right).position(|(left, right)| left != right);
+        let differs = differs.map(|at| (at, &left[at.saturating_sub(2)..at + 2], &right[at.saturating_sub(2)..at + 2]));
+        prop_assert_eq!(differs, None);
+        prop_assert_eq!(left.len(), right.len());
         prop_assert_eq!(plain.host.sent(Side::Server), said[0].clone());
         let expected = String::from_utf8_lossy(&said[1]).replace(" COMPRESS=DEFLATE", "");
         prop_assert_eq!(plain.host.sent(Side::Client), expected.into_bytes());
