@@ -269,7 +269,9 @@ impl Imap {
             name = [b"UID ", sub.to_ascii_uppercase().as_slice()].concat();
         }
         let end = command::line_end(line);
-        let fault = if !command::is_tag(&tag) || name.is_empty() {
+        // A server that takes a tab for a blank would read another command than we do.
+        let is_name = !name.is_empty() && !name.iter().any(|&b| matches!(b, b'\t' | 0x0b | 0x0c));
+        let fault = if !command::is_tag(&tag) || !is_name {
             Some(&b"* BAD a tag and a command are expected\r\n"[..])
         } else if self.commands.find(&tag).is_some() {
             Some(&b"* BAD the tag of a command that is still in progress\r\n"[..])
@@ -403,7 +405,9 @@ impl Imap {
             b"STARTTLS" => self.starttls(command, end),
             b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE" | b"X-UNAUTHENTICATE"
             | b"PROXYAUTH" | b"XPROXYREUSE" => Verdict::Refuse("BAD not available through MailStore".to_string()),
-            b"AUTHENTICATE" => self.judge_authenticate(command, host),
+            b"AUTHENTICATE" => self.judge_authenticate(command, end, host),
+            // Its octets would pass unread; no client says these so.
+            b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
             b"ENABLE" => judge_enable(command),
             b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
             _ => Verdict::Forward,
@@ -432,13 +436,17 @@ impl Imap {
         Verdict::Answer([&command.tag[..], b" OK begin TLS now\r\n"].concat())
     }
 
-    fn judge_authenticate(&mut self, command: &mut Command, host: &mut dyn Host) -> Verdict {
+    fn judge_authenticate(&mut self, command: &mut Command, end: LineEnd, host: &mut dyn Host) -> Verdict {
         let mut args = command.args();
         let name = args.string().unwrap_or_default();
         let Some(mechanism) = Mechanism::parse(&name) else {
             host.note(&format!("refused authentication mechanism {}", escape(&name)));
             return Verdict::Refuse("NO this authentication mechanism is not available through MailStore".to_string());
         };
+        if end != LineEnd::Plain {
+            // Its octets would pass unread.
+            return Verdict::Refuse("BAD an initial response is no literal".to_string());
+        }
         let mut exchange = Exchange::new(mechanism);
         let initial = args.string().map_or(Ok(()), |mut base64| {
             let judged = exchange.initial_response(&base64);

@@ -74,6 +74,17 @@ struct Pending {
     kind: Kind,
 }
 
+impl Pending {
+    /// A login of which nobody could say whose it is.
+    fn names_nobody(&self) -> bool {
+        match &self.kind {
+            Kind::Login { user } => user.as_ref().is_none_or(Vec::is_empty),
+            Kind::Authenticate(exchange) => exchange.identity().is_none(),
+            _ => false,
+        }
+    }
+}
+
 enum Kind {
     Other,
     Login { user: Option<Vec<u8>> },

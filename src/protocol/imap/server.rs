@@ -6,7 +6,7 @@
 use super::capability;
 use super::command::{self, Args, LineEnd, Part};
 use super::fetch::{Event, FetchParser, Item};
-use super::{Imap, Kind, Pending, Phase};
+use super::{Imap, Kind, Pending, Phase, refusal};
 use crate::archive::{Destination, Owner};
 use crate::config::TlsMode;
 use crate::logging::{escape, quote};
@@ -373,6 +373,10 @@ impl Imap {
         }
         let ok = status == b"OK";
         self.client.answered(tag, host);
+        if ok && pending.names_nobody() {
+            host.send(Side::Client, &refusal("the login does not say whose mailbox it is for"));
+            return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
+        }
         let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
         self.consequences(pending, ok, host);
         let line = match withheld {
@@ -435,6 +439,9 @@ impl Imap {
     }
 
     fn fetch_begins(&mut self, number: u32, line: &[u8], host: &mut dyn Host) {
+        if self.login.is_none() {
+            return self.lost("it shows a message to nobody who is logged in", host);
+        }
         let destination = self.login.as_ref().and_then(|owner| {
             let folder = match &self.mailbox {
                 Some(mailbox) => self.settings.folders.place_fetched(owner, mailbox)?,

@@ -464,6 +464,59 @@ fn a_sasl_exchange_is_in_lock_step() {
 }
 
 #[test]
+fn a_login_that_names_nobody_ends_the_session() {
+    for (command, more) in [
+        ("a LOGIN \"\" pw", ""),
+        ("a AUTHENTICATE PLAIN", "S: + \n-> C: + \nC: *\n-> S: *\n"),
+        ("a AUTHENTICATE PLAIN =", "S: + \n-> C: + \nC: \n-> S: \n"),
+    ] {
+        run(&format!(
+            r#"
+            S: * OK ready
+            -> C: * OK ready
+            C: {command}
+            -> S: {command}
+            {more}
+            S: a OK in
+            -> C: * BYE [UNAVAILABLE] the login does not say whose mailbox it is for
+            -> end fault the server accepted a login that named no user
+            "#
+        ));
+    }
+}
+
+#[test]
+fn a_message_before_any_login_ends_the_session() {
+    run(r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a\tLOGIN joe pw\r\na LOGIN\tjoe pw
+        -> C: * BAD a tag and a command are expected
+        -> C: * BAD a tag and a command are expected
+        C: a X
+        -> S: a X
+        S: a OK in\r\n* 1 FETCH (BODY[] "x")
+        -> C: a OK in
+        -> C: * BYE [UNAVAILABLE] the connection to the mail server is lost
+        -> end fault the server broke the protocol: it shows a message to nobody who is logged in
+    "#);
+}
+
+#[test]
+fn what_has_to_be_read_is_no_literal() {
+    run(r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a AUTHENTICATE PLAIN {12+}\r\nAGpvZQBwdw==
+        -> C: a BAD an initial response is no literal
+        C: b ENABLE CONDSTORE {7+}\r\nUIDONLY
+        -> C: b BAD ENABLE takes atoms
+        C: c NOOP
+        -> S: c NOOP
+    "#);
+}
+
+#[test]
 fn mechanisms_that_hide_the_identity_are_refused() {
     run(r#"
         S: * OK [CAPABILITY IMAP4rev1 AUTH=GSSAPI AUTH=PLAIN AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS] ready
