@@ -169,7 +169,7 @@ impl Imap {
                 self.fail(Farewell::Lost, fault.to_string(), host);
             }
             (Phase::Greeting, b"*") if second == b"BYE" => {
-                host.send(Side::Client, line);
+                host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 self.end(End::Fault(format!("the server refused the connection: {}", quote(line))), host);
             }
             // What it says before TLS counts for nothing.
@@ -195,7 +195,7 @@ impl Imap {
                 if !self.settled(host) {
                     return;
                 }
-                host.send(Side::Client, line);
+                host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 if !matches!(self.phase, Phase::Leaving(_)) {
                     let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout));
                     self.phase = Phase::Leaving(match logout {
@@ -263,8 +263,7 @@ impl Imap {
         host.send(Side::Client, &bytes[..taken]);
         let tail = tail_of(&tail, &bytes[..taken]);
         match end {
-            // Where a quoted string began is forgotten, but none of its bytes can stand before a `{` of a literal's.
-            Some(_) => self.line_ended(command::line_end(trim_ending(&tail)), host),
+            Some(_) => self.line_ended(command::tail_end(trim_ending(&tail)), host),
             None => self.server.state = State::Rest { tail },
         }
         taken
@@ -378,7 +377,7 @@ impl Imap {
             return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
         }
         let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
-        self.consequences(pending, ok, host);
+        self.consequences(pending, status, host);
         let line = match withheld {
             true => [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat(),
             false => capability::filter_status(line, self.capability_context(), true),
@@ -386,7 +385,8 @@ impl Imap {
         host.send(Side::Client, &line);
     }
 
-    fn consequences(&mut self, pending: Pending, ok: bool, host: &mut dyn Host) {
+    fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
+        let ok = status == b"OK";
         match pending.kind {
             Kind::Other | Kind::Fetch { .. } => {}
             // A client may say DONE and IDLE again before the first one is answered.
@@ -403,6 +403,8 @@ impl Imap {
                     self.logged_in(user, host);
                 }
             }
+            // Not understood, so not done: the mailbox is still the one it was.
+            Kind::Select(_) if status == b"BAD" => {}
             Kind::Select(mailbox) => self.select(ok.then_some(mailbox), host),
             Kind::Unselect if ok => self.select(None, host),
             Kind::Unselect => {}

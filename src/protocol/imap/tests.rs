@@ -878,6 +878,55 @@ fn starttls_with_the_server() {
 }
 
 #[test]
+fn a_referral_in_a_farewell_does_not_pass() {
+    selected(
+        r#"
+        S: * BYE [REFERRAL IMAP://joe@other.example/] go there
+        -> C: * BYE go there
+        "#,
+    );
+    run(r#"
+        S: * BYE [REFERRAL IMAP://other.example/] go there
+        -> C: * BYE go there
+        -> end fault the server refused the connection...
+    "#);
+}
+
+#[test]
+fn a_select_that_was_not_understood_leaves_the_mailbox_selected() {
+    selected(
+        r#"
+        C: c SELECT Work
+        -> S: c SELECT Work
+        S: c OK done
+        -> C: c OK done
+        C: d SELECT Foo (X)
+        -> S: d SELECT Foo (X)
+        S: d BAD no such parameter\r\n* 1 FETCH (BODY[] "x")
+        -> C: d BAD no such parameter
+        -> begin 1 joe@example.org .Work
+        -> append 1 x\
+        -> finish 1
+        -> C: * 1 FETCH (BODY[] "x")
+        "#,
+    );
+}
+
+#[test]
+fn a_literal_behind_a_long_line_with_quotes_is_seen() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    session.feed(Side::Client, b"b NOOP\r\n");
+    let long = "x".repeat(70_000);
+    // The closing quote stands where an opening one might.
+    let response = format!("* METADATA \"\" (/a \"{long} \" /b {{9}}\r\nb OK x)\r\n)\r\n");
+    session.feed(Side::Server, response.as_bytes());
+    assert!(session.protocol().outstanding());
+    session.feed(Side::Server, b"b OK done\r\n");
+    assert!(!session.protocol().outstanding() && !session.host.ended());
+}
+
+#[test]
 fn greetings_that_cannot_be_served() {
     run(r#"
         S: * PREAUTH hello
