@@ -17,6 +17,10 @@ use crate::protocol::{DraftId, End, Host, Refused, Side};
 /// Longest command without its messages, in octets: clients build UID sets of many kilobytes.
 const COMMAND_LEN_MAX: usize = 1024 * 1024;
 
+/// Messages of one APPEND (RFC 3502), and messages that wait for the server's answer before another APPEND may go up: each holds a file open.
+const MESSAGES_MAX: usize = 100;
+const UNANSWERED_MAX: usize = 16;
+
 pub(super) struct ClientSide {
     mode: Mode,
     line: LineBuffer,
@@ -483,7 +487,10 @@ impl Imap {
             return Verdict::Refuse("BAD CATENATE is not available through MailStore".to_string());
         }
         let LineEnd::Literal(literal) = end else { return Verdict::Forward };
-        if self.commands.login_is_open() {
+        if command.prepared.len() >= MESSAGES_MAX {
+            return Verdict::Refuse("NO [LIMIT] too many messages in one command".to_string());
+        }
+        if self.commands.login_is_open() || self.commands.messages() >= UNANSWERED_MAX {
             return Verdict::Hold;
         }
         next.list();

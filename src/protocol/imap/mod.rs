@@ -144,6 +144,15 @@ impl Outstanding {
         self.list.iter_mut().map(|pending| &mut pending.kind).find(|kind| matches!(kind, Kind::Fetch { .. }))
     }
 
+    /// Messages that went up and are not answered.
+    fn messages(&self) -> usize {
+        let messages = |pending: &Pending| match &pending.kind {
+            Kind::Append(drafts) => drafts.len(),
+            _ => 0,
+        };
+        self.list.iter().map(messages).sum()
+    }
+
     /// The IDLE whose `+` has not come yet. Nothing sent behind it is asked to go on before that.
     fn idle_to_begin(&mut self) -> Option<&mut bool> {
         self.list.iter_mut().find_map(|pending| match &mut pending.kind {

@@ -699,6 +699,27 @@ fn an_append_that_cannot_be_kept_does_not_pass() {
 }
 
 #[test]
+fn messages_that_go_up_unanswered_are_not_without_number() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    session.feed(Side::Client, b"a LOGIN joe pw\r\n");
+    session.feed(Side::Server, b"a OK in\r\n");
+    for n in 0..50 {
+        session.feed(Side::Client, format!("c{n} APPEND Work {{1+}}\r\nx\r\n").as_bytes());
+    }
+    assert_eq!(session.host.drafts_left(), 16);
+    // Each answer lets the next one go up.
+    for n in 0..50 {
+        session.feed(Side::Server, format!("c{n} OK done\r\n").as_bytes());
+    }
+    assert_eq!((session.host.drafts_left(), session.host.ended()), (0, false));
+    session.feed(Side::Client, format!("d APPEND Work{}\r\n", " {1+}\r\nx".repeat(1000)).as_bytes());
+    assert!(session.host.ended());
+    assert_eq!(session.host.drafts_left(), 0);
+    assert!(session.host.sent(Side::Client).ends_with(b"d NO [LIMIT] too many messages in one command\r\n"));
+}
+
+#[test]
 fn an_append_waits_for_a_login_that_is_not_decided() {
     run(r#"
         S: * OK ready
