@@ -192,6 +192,7 @@ fn a_header_of_another_mailbox_is_not_joined() {
         -> C: * 1 FETCH (BODY[TEXT] "hi")
         eof S
         -> abort 1
+        -> not_kept the client fetches texts of messages without their headers...
         -> C: * BYE [UNAVAILABLE] the connection to the mail server is lost
         -> end fault the server closed the connection
         "#,
