@@ -147,7 +147,8 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
             log::warn!("{label} server {} cannot be reached: {why}", proxy.config.upstream());
             let words = proxy.speaker.refusal("The mail server cannot be reached, try again later");
             client.last_words(&words, Until { deadline: Instant::now() + REFUSAL, ..until });
-            return End::Fault(format!("the server cannot be reached: {why}"));
+            // The line above has the reason, which can be long.
+            return End::Fault("the server cannot be reached".to_owned());
         }
     };
     let mut protocol = proxy.speaker.protocol(local);
