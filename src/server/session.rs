@@ -43,7 +43,7 @@ pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, clie
             return refuse(world, proxy, tcp, "Too many sessions, try again later");
         }
     };
-    let label = Label { id: world.next_id(), proxy: proxy.config.name.clone() };
+    let label = Label { id: world.next_id(), proxy: proxy.config.name.clone(), client };
     // A thread that cannot be made takes what it was given with it: the socket has to be got back.
     let socket = Arc::new(Mutex::new(Some(tcp)));
     let body = {

@@ -9,7 +9,6 @@ use super::folders::Place;
 use super::{Imap, Kind, Phase, capability};
 use crate::archive::{Destination, Folder};
 use crate::config::TlsMode;
-use crate::logging::escape;
 use crate::protocol::line::LineBuffer;
 use crate::protocol::sasl::{Exchange, Mechanism};
 use crate::protocol::{DraftId, End, Host, Refused, Side};
@@ -397,6 +396,9 @@ impl Imap {
     fn judge(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
         let name = command.name.clone();
         if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS") {
+            if matches!(name.as_slice(), b"LOGIN" | b"AUTHENTICATE") {
+                host.login_failed("the client asked for it without STARTTLS");
+            }
             return Verdict::Refuse("NO [PRIVACYREQUIRED] STARTTLS first".to_string());
         }
         if let LineEnd::Literal(_) = end {
@@ -444,7 +446,7 @@ impl Imap {
         let mut args = command.args();
         let name = args.string().unwrap_or_default();
         let Some(mechanism) = Mechanism::parse(&name) else {
-            host.note(&format!("refused authentication mechanism {}", escape(&name)));
+            host.login_failed("a mechanism that is not available through MailStore");
             return Verdict::Refuse("NO this authentication mechanism is not available through MailStore".to_string());
         };
         if end != LineEnd::Plain {
@@ -460,7 +462,7 @@ impl Imap {
         });
         match initial {
             Err(rejected) => {
-                host.note(&format!("authentication refused: {}", rejected.0));
+                host.login_failed(rejected.0);
                 Verdict::Refuse(format!("NO [AUTHENTICATIONFAILED] {}", rejected.0))
             }
             Ok(()) => {

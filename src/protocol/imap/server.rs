@@ -387,6 +387,9 @@ impl Imap {
 
     fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
         let ok = status == b"OK";
+        if !ok && matches!(pending.kind, Kind::Login { .. } | Kind::Authenticate(_)) {
+            host.login_failed("the server refused it");
+        }
         match pending.kind {
             Kind::Other | Kind::Fetch { .. } => {}
             // A client may say DONE and IDLE again before the first one is answered.

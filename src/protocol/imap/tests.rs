@@ -816,8 +816,25 @@ fn the_continuation_of_an_idle_is_not_the_literals_behind_it() {
 }
 
 #[test]
+fn a_login_that_fails_is_told_without_what_was_typed() {
+    let recorder = run(r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a LOGIN hunter1 hunter2
+        -> S: a LOGIN hunter1 hunter2
+        S: a NO [AUTHENTICATIONFAILED] hunter3
+        -> C: a NO [AUTHENTICATIONFAILED] hunter3
+        C: b AUTHENTICATE PLAIN AGpvZQBodW50ZXIy
+        -> S: b AUTHENTICATE PLAIN AGpvZQBodW50ZXIy
+        S: b NO no
+        -> C: b NO no
+        "#);
+    assert_eq!(recorder.notes, ["login failed: the server refused it"; 2]);
+}
+
+#[test]
 fn starttls_with_the_client() {
-    run_with(
+    let recorder = run_with(
         TlsMode::StartTls,
         TlsMode::Implicit,
         r#"
@@ -854,6 +871,7 @@ fn starttls_with_the_client() {
         -> injection C
         "#,
     );
+    assert_eq!(recorder.notes, ["login failed: the client asked for it without STARTTLS"]);
 }
 
 #[test]

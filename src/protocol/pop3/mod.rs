@@ -168,7 +168,7 @@ impl Pop3 {
         match command::parse(line) {
             Command::Refuse(why) => self.answer(why, host),
             Command::Reject(Rejected(why)) => {
-                host.note(&format!("login rejected: {why}"));
+                host.login_failed(why);
                 self.answer(why, host);
             }
             Command::Stls if self.view().before_tls => {
@@ -177,6 +177,10 @@ impl Pop3 {
             }
             Command::Stls => self.answer("STLS is not available", host),
             Command::Forward(ask) if ask.is_login() && self.view().before_tls => {
+                // Clients that go on with PASS all the same have been told of already.
+                if !matches!(ask, Ask::Pass | Ask::Mechanisms) {
+                    host.login_failed("the client asked for it without STLS");
+                }
                 self.answer("STLS has to come before a login", host);
             }
             Command::Forward(ask) => {
@@ -205,7 +209,7 @@ impl Pop3 {
             }
             Err(Rejected(why)) => {
                 exchange.cancel();
-                host.note(&format!("login rejected: {why}"));
+                host.note(&format!("login cancelled: {why}"));
                 host.send(Side::Server, b"*\r\n");
             }
         }

@@ -228,6 +228,9 @@ impl Pop3 {
 
     /// `-ERR` to what was asked first.
     fn denied(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(Asked::Server(Ask::User(_) | Ask::Pass | Ask::Apop(_) | Ask::Auth(_))) = self.asked.front() {
+            host.login_failed("the server refused it");
+        }
         match self.asked.front() {
             Some(Asked::Server(Ask::User(_))) => self.user = None,
             // It should close all the same; if it does not, the client may go on.

@@ -668,6 +668,27 @@ fn mechanisms_that_cannot_be_read_are_refused_here() {
 }
 
 #[test]
+fn a_login_that_fails_is_told_without_what_was_typed() {
+    let recorder = play(
+        "S: +OK
+         -> C: +OK
+         C: USER hunter1
+         -> S: USER hunter1
+         S: +OK
+         -> C: +OK
+         C: PASS hunter2
+         -> S: PASS hunter2
+         S: -ERR hunter3
+         -> C: -ERR hunter3
+         C: AUTH PLAIN AGpvZQBodW50ZXIy
+         -> S: AUTH PLAIN AGpvZQBodW50ZXIy
+         S: -ERR no
+         -> C: -ERR no",
+    );
+    assert_eq!(recorder.notes, ["login failed: the server refused it"; 2]);
+}
+
+#[test]
 fn what_is_rejected_later_is_cancelled() {
     for response in ["???", "a\\rb", "AG1l\\0AHB3"] {
         let recorder = play(&format!(
@@ -682,7 +703,7 @@ fn what_is_rejected_later_is_cancelled() {
              S: -ERR cancelled
              -> C: -ERR cancelled"
         ));
-        assert_eq!(recorder.notes.len(), 1);
+        assert!(recorder.notes.len() == 2 && recorder.notes[1] == "login failed: the server refused it");
     }
 }
 

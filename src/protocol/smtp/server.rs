@@ -226,6 +226,8 @@ impl Smtp {
             self.input = Input::Sasl(sasl);
         } else if code.positive() {
             self.set_login(sasl.exchange.identity(), host);
+        } else {
+            host.login_failed("the server refused it");
         }
         host.send(Side::Client, line);
     }
