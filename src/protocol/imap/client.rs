@@ -592,7 +592,7 @@ impl Imap {
             b"CLOSE" | b"UNSELECT" => Kind::Unselect,
             b"FETCH" | b"UID FETCH" => {
                 let chunk = command.parts.iter().find_map(|part| match part {
-                    Part::Text(text) => command::whole_message_chunk(text),
+                    Part::Text(text) => command::largest_chunk(text),
                     Part::Literal(_) => None,
                 });
                 Kind::Fetch { chunk, withheld: false }

@@ -96,7 +96,7 @@ enum Kind {
     /// Prepared drafts of an APPEND or REPLACE, one for each message.
     Append(Vec<DraftId>),
     Fetch {
-        /// It asks for pieces of whole messages, of at most so many octets.
+        /// It asks for pieces of whole messages or of their texts, of at most so many octets.
         chunk: Option<u64>,
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: bool,

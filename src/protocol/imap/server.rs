@@ -53,7 +53,7 @@ enum State {
 struct Fetch {
     parser: FetchParser,
     delivery: Delivery,
-    /// What calls itself whole but has at most so many octets is a piece: the client asked for pieces of that size.
+    /// What calls itself whole, or a text, but has at most so many octets is a piece: the client asked for pieces of that size.
     chunk: Option<u64>,
 }
 
@@ -477,7 +477,7 @@ impl Imap {
         let mut chunked = false;
         if let Event::Begin(item, len) = event {
             let small = fetch.chunk.is_some_and(|chunk| len.is_none_or(|len| len <= chunk));
-            chunked = item == Item::Whole && small;
+            chunked = matches!(item, Item::Whole | Item::Text) && small;
             if (item == Item::Piece || chunked) && self.capture.keeps() {
                 self.note_pieces(host);
             }

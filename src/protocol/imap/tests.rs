@@ -217,6 +217,23 @@ fn pieces_pass_and_are_told_once() {
 }
 
 #[test]
+fn a_header_and_the_beginning_of_a_text_are_no_whole_message() {
+    // Some servers leave the `<0>` of the origin out.
+    selected(
+        r#"
+        C: c FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT]<0.5>)
+        -> S: c FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT]<0.5>)
+        S: * 7 FETCH (BODY[HEADER] "A: b" BODY[TEXT] {5}\r\n12345)
+        -> not_kept the client fetches messages of INBOX in chunks or by parts...
+        -> C: * 7 FETCH (BODY[HEADER] "A: b" BODY[TEXT] {5}
+        -> C: 12345)
+        S: c OK done
+        -> C: c OK done
+        "#,
+    );
+}
+
+#[test]
 fn what_a_chunk_is_answered_with_may_be_whole_after_all() {
     selected(
         r#"
