@@ -279,6 +279,7 @@ impl Pop3 {
         self.client_turn = false;
         self.asked.pop_front();
         self.answer_ours(host);
+        self.run_line(host);
     }
 }
 
