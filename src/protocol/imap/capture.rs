@@ -161,7 +161,9 @@ impl Capture {
     fn content(&mut self, bytes: &[u8], host: &mut dyn Host) -> Result<(), Refused> {
         let result = match &mut self.response.value {
             Value::Ignored => Ok(()),
-            Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => host.append(*draft, bytes),
+            Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => {
+                host.append(*draft, bytes)
+            }
             Value::Date(text) => {
                 if text.len() + bytes.len() <= 64 {
                     text.extend_from_slice(bytes);
