@@ -889,6 +889,17 @@ fn a_message_is_not_deleted_before_it_is_kept() {
     );
     play_logged_in(
         "C: RETR 1
+         C: DELE 1
+         C: QUIT
+         -> S: RETR 1
+         fail begin
+         S: +OK
+         -> begin me@example.com INBOX refused
+         -> C: -ERR [SYS/TEMP] the message could not be kept, come back later
+         -> end fault a message could not be kept",
+    );
+    play_logged_in(
+        "C: RETR 1
          C: QUIT
          -> S: RETR 1
          eof C
