@@ -103,6 +103,11 @@ impl ClientSide {
         self.mode = Mode::Line;
     }
 
+    /// A whole line waits for the server.
+    pub(super) fn line_waits(&self) -> bool {
+        self.line_ready
+    }
+
     /// No more will come. Whether a command was half said.
     pub(super) fn abandon(&mut self, host: &mut dyn Host) -> bool {
         let open = self.command.take();

@@ -256,6 +256,7 @@ impl Protocol for Imap {
     fn eof(&mut self, from: Side, host: &mut dyn Host) {
         match (from, std::mem::replace(&mut self.phase, Phase::Ended)) {
             (_, Phase::Ended) => {}
+            (Side::Client, phase) if self.client.line_waits() => self.phase = phase,
             (Side::Client, phase) => {
                 self.phase = phase;
                 if self.client.abandon(host) || matches!(self.phase, Phase::Greeting) {
@@ -295,7 +296,7 @@ impl Protocol for Imap {
     }
 
     fn outstanding(&self) -> bool {
-        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
+        self.client.line_waits() || self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

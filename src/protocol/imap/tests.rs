@@ -1093,6 +1093,22 @@ fn answers_of_ours_do_not_pile_up_behind_a_response_that_stands_still() {
 }
 
 #[test]
+fn a_command_that_is_held_back_survives_the_end_of_the_clients_stream() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    for n in 0..1000 {
+        session.feed(Side::Client, format!("c{n} NOOP\r\n").as_bytes());
+    }
+    session.feed(Side::Client, b"z LOGOUT\r\n");
+    session.eof(Side::Client);
+    for n in 0..1000 {
+        assert!(session.protocol().outstanding());
+        session.feed(Side::Server, format!("c{n} OK done\r\n").as_bytes());
+    }
+    assert!(session.host.sent(Side::Server).ends_with(b"z LOGOUT\r\n"));
+}
+
+#[test]
 fn bare_line_feeds_become_line_ends() {
     selected("C: c NOOP\\n\\\n-> S: c NOOP\n");
 }
