@@ -224,11 +224,12 @@ pub(super) fn is_tag(tag: &[u8]) -> bool {
 
 const TAG_LEN_MAX: usize = 255;
 
-/// For a FETCH that asks for a piece of a whole message (`BODY[]<o.n>`, also `.PEEK`): the largest `n`.
-pub(super) fn whole_message_chunk(text: &[u8]) -> Option<u64> {
+/// For a FETCH that asks for a piece of a whole message or of its text (`BODY[]<o.n>`, `BODY[TEXT]<o.n>`, also `.PEEK`): the
+/// largest `n`.
+pub(super) fn largest_chunk(text: &[u8]) -> Option<u64> {
     let upper = text.to_ascii_uppercase();
     let mut largest = None;
-    for pattern in [&b"BODY[]<"[..], b"BODY.PEEK[]<"] {
+    for pattern in [&b"BODY[]<"[..], b"BODY.PEEK[]<", b"BODY[TEXT]<", b"BODY.PEEK[TEXT]<"] {
         for at in 0..upper.len().saturating_sub(pattern.len()) {
             let Some(rest) = upper[at..].strip_prefix(pattern) else { continue };
             let inner = rest.split(|&b| b == b'>').next().unwrap_or(b"");
@@ -294,10 +295,11 @@ mod tests {
 
     #[test]
     fn chunks_of_whole_messages_are_told_from_parts() {
-        assert_eq!(whole_message_chunk(b"a UID FETCH 1 (UID body.peek[]<0.65536>)"), Some(65536));
-        assert_eq!(whole_message_chunk(b"a FETCH 1 BODY[]<5.10>"), Some(10));
-        assert_eq!(whole_message_chunk(b"a FETCH 1 BODY[]"), None);
-        assert_eq!(whole_message_chunk(b"a FETCH 1 BODY[1]<0.5>"), None);
-        assert_eq!(whole_message_chunk(b""), None);
+        assert_eq!(largest_chunk(b"a UID FETCH 1 (UID body.peek[]<0.65536>)"), Some(65536));
+        assert_eq!(largest_chunk(b"a FETCH 1 BODY[]<5.10>"), Some(10));
+        assert_eq!(largest_chunk(b"a FETCH 1 (BODY[HEADER] BODY.PEEK[TEXT]<0.7>)"), Some(7));
+        assert_eq!(largest_chunk(b"a FETCH 1 BODY[]"), None);
+        assert_eq!(largest_chunk(b"a FETCH 1 BODY[1]<0.5>"), None);
+        assert_eq!(largest_chunk(b""), None);
     }
 }

@@ -58,9 +58,13 @@ enum Phase {
     /// Waits for the server's greeting.
     Greeting,
     /// Sent STARTTLS to the server; holds its greeting.
-    UpstreamStartTls { greeting: Vec<u8> },
+    UpstreamStartTls {
+        greeting: Vec<u8>,
+    },
     /// The handshake with the server is on its way.
-    UpstreamHandshake { greeting: Vec<u8> },
+    UpstreamHandshake {
+        greeting: Vec<u8>,
+    },
     Running,
     /// LOGOUT was answered, or the server said BYE.
     Leaving(End),
@@ -87,7 +91,9 @@ impl Pending {
 
 enum Kind {
     Other,
-    Login { user: Option<Vec<u8>> },
+    Login {
+        user: Option<Vec<u8>>,
+    },
     Authenticate(Exchange),
     /// SELECT or EXAMINE of this mailbox.
     Select(Vec<u8>),
@@ -96,7 +102,7 @@ enum Kind {
     /// Prepared drafts of an APPEND or REPLACE, one for each message.
     Append(Vec<DraftId>),
     Fetch {
-        /// It asks for pieces of whole messages, of at most so many octets.
+        /// It asks for pieces of whole messages or of their texts, of at most so many octets.
         chunk: Option<u64>,
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: bool,
@@ -262,6 +268,7 @@ impl Protocol for Imap {
     fn eof(&mut self, from: Side, host: &mut dyn Host) {
         match (from, std::mem::replace(&mut self.phase, Phase::Ended)) {
             (_, Phase::Ended) => {}
+            (Side::Client, phase) if self.client.line_waits() => self.phase = phase,
             (Side::Client, phase) => {
                 self.phase = phase;
                 if self.client.abandon(host) || matches!(self.phase, Phase::Greeting) {
@@ -301,7 +308,7 @@ impl Protocol for Imap {
     }
 
     fn outstanding(&self) -> bool {
-        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
+        self.client.line_waits() || self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -212,6 +212,8 @@ impl Pop3 {
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
             Ask::Message => match self.begin(host) {
                 Ok(draft) => Reading::Message(Unstuffer::lenient(), draft),
+                // Its deletion may be what waits, and the server would do that.
+                Err(why) if self.line_waits => return self.turn_away(why, NOT_KEPT, host),
                 Err(why) => {
                     host.send(Side::Client, &refusal(why));
                     self.reading = Reading::Refused(Unstuffer::lenient());
@@ -282,6 +284,7 @@ impl Pop3 {
         self.client_turn = false;
         self.asked.pop_front();
         self.answer_ours(host);
+        self.run_line(host);
     }
 }
 
