@@ -26,6 +26,8 @@ pub(super) struct ClientSide {
     /// `line` is whole and waits to be dealt with.
     line_ready: bool,
     command: Option<Command>,
+    /// The line that waits may delete a message that is on its way.
+    holds_deletion: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -94,7 +96,18 @@ enum Verdict {
 
 impl ClientSide {
     pub(super) fn new() -> ClientSide {
-        ClientSide { mode: Mode::Line, line: LineBuffer::new(COMMAND_LEN_MAX), line_ready: false, command: None }
+        ClientSide {
+            mode: Mode::Line,
+            line: LineBuffer::new(COMMAND_LEN_MAX),
+            line_ready: false,
+            command: None,
+            holds_deletion: false,
+        }
+    }
+
+    /// The client has said already that a message be deleted which is on its way.
+    pub(super) fn holds_deletion(&self) -> bool {
+        self.line_ready && self.holds_deletion
     }
 
     /// TLS is there.
@@ -229,6 +242,7 @@ impl Imap {
                             return at;
                         }
                     }
+                    self.client.holds_deletion = false;
                     if !self.client_line(host) {
                         return at;
                     }
@@ -429,6 +443,12 @@ impl Imap {
             // Its octets would pass unread; no client says these so.
             b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
             b"ENABLE" => judge_enable(command),
+            b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"CLOSE" | b"MOVE" | b"UID MOVE"
+                if self.commands.message_is_coming() =>
+            {
+                self.client.holds_deletion = true;
+                Verdict::Hold
+            }
             b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
             _ => Verdict::Forward,
         };
@@ -619,7 +639,11 @@ impl Imap {
                     Part::Text(text) => command::largest_chunk(text),
                     Part::Literal(_) => None,
                 });
-                Kind::Fetch { chunk, withheld: false }
+                let content = command.parts.iter().any(|part| match part {
+                    Part::Text(text) => command::asks_for_text(text),
+                    Part::Literal(_) => false,
+                });
+                Kind::Fetch { chunk, content, withheld: false }
             }
             b"IDLE" => {
                 mode = Mode::Idle;

@@ -240,6 +240,20 @@ pub(super) fn largest_chunk(text: &[u8]) -> Option<u64> {
     largest
 }
 
+/// Whether a FETCH asks for message text (whole, in pieces or by parts) and not only for flags, headers and the like.
+pub(super) fn asks_for_text(text: &[u8]) -> bool {
+    let upper = text.to_ascii_uppercase();
+    let items = upper.split(|b| b" ()".contains(b));
+    items.into_iter().any(|item| {
+        item == b"RFC822"
+            || item.starts_with(b"RFC822.TEXT")
+            || item == b"RFC822.PEEK"
+            || ["BODY[", "BODY.PEEK[", "BINARY[", "BINARY.PEEK["].iter().any(|prefix| {
+                item.strip_prefix(prefix.as_bytes()).is_some_and(|section| !section.starts_with(b"HEADER"))
+            })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,5 +315,19 @@ mod tests {
         assert_eq!(largest_chunk(b"a FETCH 1 BODY[]"), None);
         assert_eq!(largest_chunk(b"a FETCH 1 BODY[1]<0.5>"), None);
         assert_eq!(largest_chunk(b""), None);
+    }
+
+    #[test]
+    fn text_is_told_from_headers() {
+        for (fetch, text) in [
+            (&b"a FETCH 1 RFC822"[..], true),
+            (b"a FETCH 1 (rfc822.text UID)", true),
+            (b"a FETCH 1 (FLAGS BODY.PEEK[])", true),
+            (b"a FETCH 1 (BODY[1.2]<0.5>)", true),
+            (b"a FETCH 1 (FLAGS RFC822.SIZE RFC822.HEADER)", false),
+            (b"a FETCH 1 (BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODYSTRUCTURE BODY)", false),
+        ] {
+            assert_eq!(asks_for_text(fetch), text, "{}", fetch.escape_ascii());
+        }
     }
 }

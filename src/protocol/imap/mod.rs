@@ -104,6 +104,8 @@ enum Kind {
     Fetch {
         /// It asks for pieces of whole messages or of their texts, of at most so many octets.
         chunk: Option<u64>,
+        /// It asks for message text, not only for flags and headers.
+        content: bool,
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: bool,
     },
@@ -148,9 +150,14 @@ impl Outstanding {
     /// What is being answered: servers may mix the answers of several FETCHes.
     fn fetches(&mut self) -> impl Iterator<Item = (&mut Option<u64>, &mut bool)> {
         self.list.iter_mut().filter_map(|pending| match &mut pending.kind {
-            Kind::Fetch { chunk, withheld } => Some((chunk, withheld)),
+            Kind::Fetch { chunk, withheld, .. } => Some((chunk, withheld)),
             _ => None,
         })
+    }
+
+    /// A message may be on its way to the client: what would delete it has to wait until it is kept.
+    fn message_is_coming(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Fetch { content: true, .. }))
     }
 
     /// All that was asked for now are pieces of whole messages, of at most so many octets.

@@ -388,6 +388,10 @@ impl Imap {
             return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
         }
         let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
+        if withheld && self.client.holds_deletion() {
+            // It did not wait for this answer: deleted, the message would be nowhere.
+            return self.not_kept(host);
+        }
         self.consequences(pending, status, host);
         let line = match withheld {
             true => {

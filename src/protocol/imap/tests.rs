@@ -343,6 +343,48 @@ fn a_message_that_cannot_be_kept_at_the_end_ends_the_session() {
 }
 
 #[test]
+fn a_deletion_waits_for_the_message_to_be_kept() {
+    selected(
+        r#"
+        C: c FETCH 1 BODY[]\r\nd STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE
+        -> S: c FETCH 1 BODY[]
+        S: * 1 FETCH (BODY[] "abc")
+        -> begin 1 joe@example.org INBOX
+        -> append 1 abc\
+        -> finish 1
+        -> C: * 1 FETCH (BODY[] "abc")
+        S: c OK done
+        -> settle
+        -> S: d STORE 1 +FLAGS (\\Deleted)
+        -> S: e EXPUNGE
+        -> C: c OK done
+        "#,
+    );
+    selected(
+        r#"
+        C: c FETCH 1 FLAGS\r\nd STORE 1 +FLAGS (\\Deleted)
+        -> S: c FETCH 1 FLAGS
+        -> S: d STORE 1 +FLAGS (\\Deleted)
+        "#,
+    );
+}
+
+#[test]
+fn a_message_that_was_not_kept_is_not_deleted_by_a_command_that_did_not_wait() {
+    selected(
+        r#"
+        fail begin
+        C: c FETCH 1 BODY[]\r\nd STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE
+        -> S: c FETCH 1 BODY[]
+        S: * 1 FETCH (BODY[] "abc")\r\nc OK done
+        -> begin joe@example.org INBOX refused
+        -> C: * BYE [UNAVAILABLE] a message cannot be archived at the moment, try again later
+        -> end fault a message could not be kept
+        "#,
+    );
+}
+
+#[test]
 fn folders_are_mirrored_skipped_and_followed_in_the_response_stream() {
     selected(
         r#"
