@@ -1,140 +1,158 @@
-//! A small mail client: sends by SMTP, fetches by POP3 and IMAP, files by APPEND. It talks as mail programs do.
+//! The demo's mail programs: each speaks one protocol as ordinary clients do, and gives errors as sentences.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::host::{PASSWORD, stuffed};
+use crate::stage::{Context, Result};
+use crate::wire::{Wire, literal};
 
-/// A connection; the greeting is read already.
-pub(crate) struct Client(BufReader<TcpStream>);
+/// Whose mail it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Login<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) password: &'a str,
+}
 
-impl Client {
-    pub(crate) fn connect(to: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect(to)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.set_nodelay(true)?;
-        let mut client = Client(BufReader::new(stream));
-        client.line()?;
-        Ok(client)
+/// Submits a message by SMTP.
+pub(crate) fn send(at: SocketAddr, login: Login<'_>, to: &str, message: &[u8]) -> Result<()> {
+    let mut wire = Wire::connect(at).when("connecting for SMTP")?;
+    smtp(&mut wire, None, "220")?;
+    smtp(&mut wire, Some("EHLO client.example.com"), "250")?;
+    let answer = BASE64_STANDARD.encode(format!("\0{}\0{}", login.user, login.password));
+    wire.say(format!("AUTH PLAIN {answer}")).when("SMTP AUTH")?;
+    smtp(&mut wire, None, "235")?;
+    smtp(&mut wire, Some(&format!("MAIL FROM:<{}> BODY=8BITMIME", login.user)), "250")?;
+    smtp(&mut wire, Some(&format!("RCPT TO:<{to}>")), "250")?;
+    smtp(&mut wire, Some("DATA"), "354")?;
+    wire.send_dotted(message).when("sending the message by SMTP")?;
+    smtp(&mut wire, None, "250")?;
+    smtp(&mut wire, Some("QUIT"), "221")
+}
+
+/// Sends a command, or none, and wants a reply with this code, of one line or several.
+fn smtp(wire: &mut Wire, command: Option<&str>, code: &str) -> Result<()> {
+    let what = command.unwrap_or("the reply");
+    if let Some(command) = command {
+        wire.say(command).when(what)?;
+    }
+    loop {
+        let line = wire.line().when(format_args!("SMTP, {what}"))?;
+        if !line.starts_with(code) {
+            return Err(format!("SMTP, {what}: {code} was expected, the server said: {line}"));
+        }
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return Ok(());
+        }
+    }
+}
+
+/// Fetches all messages by POP3 and deletes them at the host.
+pub(crate) fn fetch_and_delete(at: SocketAddr, login: Login<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut wire = Wire::connect(at).when("connecting for POP3")?;
+    pop3(&mut wire, "the greeting")?;
+    let mut command = |line: &str| -> Result<String> {
+        wire.say(line).when("POP3")?;
+        pop3(&mut wire, line.split(' ').next().unwrap_or_default())
+    };
+    command(&format!("USER {}", login.user))?;
+    command(&format!("PASS {}", login.password))?;
+    let stat = command("STAT")?;
+    let count: usize =
+        stat.split(' ').nth(1).and_then(|count| count.parse().ok()).ok_or(format!("POP3, STAT: {stat}"))?;
+    let mut messages = Vec::new();
+    for number in 1..=count {
+        wire.say(format!("RETR {number}")).when("POP3, RETR")?;
+        pop3(&mut wire, "RETR")?;
+        messages.push(wire.read_dotted().when("POP3, RETR")?);
+        wire.say(format!("DELE {number}")).when("POP3, DELE")?;
+        pop3(&mut wire, "DELE")?;
+    }
+    wire.say("QUIT").when("POP3, QUIT")?;
+    pop3(&mut wire, "QUIT")?;
+    Ok(messages)
+}
+
+fn pop3(wire: &mut Wire, what: &str) -> Result<String> {
+    let line = wire.line().when(format_args!("POP3, {what}"))?;
+    if line.starts_with("+OK") { Ok(line) } else { Err(format!("POP3, {what}: the server said: {line}")) }
+}
+
+/// An IMAP session.
+pub(crate) struct Imap {
+    wire: Wire,
+    /// Of the last command.
+    tag: u32,
+}
+
+impl Imap {
+    pub(crate) fn login(at: SocketAddr, login: Login<'_>) -> Result<Imap> {
+        let mut wire = Wire::connect(at).when("connecting for IMAP")?;
+        wire.line().when("IMAP, the greeting")?;
+        let mut imap = Imap { wire, tag: 0 };
+        imap.command("LOGIN", &format!("\"{}\" \"{}\"", login.user, login.password))?;
+        Ok(imap)
     }
 
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
-    }
-
-    fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        self.0.read_until(b'\n', &mut line)?;
-        if line.ends_with(b"\r\n") { Ok(line) } else { Err(io::Error::other("the server closed the connection")) }
-    }
-
-    /// Sends a line and expects a reply that starts so; a reply of many lines is read to its last.
-    fn expect(&mut self, command: &str, good: &str) -> io::Result<()> {
-        self.send(format!("{command}\r\n").as_bytes())?;
-        self.reply(command, good)
-    }
-
-    fn reply(&mut self, to: &str, good: &str) -> io::Result<()> {
-        loop {
-            let line = self.line()?;
-            if !line.starts_with(good.as_bytes()) {
-                let verb = to.split(' ').next().unwrap_or_default();
-                return Err(io::Error::other(format!("{verb}: the server said {}", line.escape_ascii())));
+    /// Puts a message into a folder. Either asks before it sends the message, as RFC 3501 has it, or does not (RFC 7888).
+    pub(crate) fn append(&mut self, folder: &str, message: &[u8], ask: bool) -> Result<()> {
+        let tag = self.next_tag();
+        let plus = if ask { "" } else { "+" };
+        let line = format!("{tag} APPEND \"{folder}\" (\\Seen) {{{}{plus}}}", message.len());
+        self.wire.say(line).when("IMAP, APPEND")?;
+        if ask {
+            let line = self.wire.line().when("IMAP, APPEND")?;
+            if !line.starts_with('+') {
+                return Err(format!("IMAP, APPEND: the server said: {line}"));
             }
-            if line.get(good.len()) != Some(&b'-') || good.starts_with('+') {
-                return Ok(());
-            }
         }
+        self.wire.send(message).and_then(|()| self.wire.send("\r\n")).when("IMAP, APPEND")?;
+        self.responses(&tag, "APPEND").map(drop)
     }
 
-    /// Sends one message by SMTP.
-    pub(crate) fn submit(&mut self, from: &str, to: &[&str], message: &[u8]) -> io::Result<()> {
-        self.expect("EHLO client.example.org", "250")?;
-        let login = BASE64_STANDARD.encode(format!("\0{from}\0{PASSWORD}"));
-        self.expect(&format!("AUTH PLAIN {login}"), "235")?;
-        self.expect(&format!("MAIL FROM:<{from}>"), "250")?;
-        for recipient in to {
-            self.expect(&format!("RCPT TO:<{recipient}>"), "250")?;
-        }
-        self.expect("DATA", "354")?;
-        self.send(&stuffed(message))?;
-        self.reply("DATA", "250")?;
-        self.expect("QUIT", "221")
+    /// All messages of a folder, which is not changed by that.
+    pub(crate) fn fetch_all(&mut self, folder: &str) -> Result<Vec<Vec<u8>>> {
+        self.command("EXAMINE", &format!("\"{folder}\""))?;
+        self.command("UID FETCH", "1:* (UID FLAGS BODY.PEEK[])")
     }
 
-    /// Fetches the whole inbox by POP3.
-    pub(crate) fn pop3_inbox(&mut self, user: &str) -> io::Result<Vec<Vec<u8>>> {
-        self.expect(&format!("USER {user}"), "+OK")?;
-        self.expect(&format!("PASS {PASSWORD}"), "+OK")?;
-        self.expect("LIST", "+OK")?;
-        let count = self.dot_lines()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
-        let mut messages = Vec::new();
-        for n in 1..=count {
-            self.expect(&format!("RETR {n}"), "+OK")?;
-            messages.push(self.dot_lines()?);
-        }
-        self.expect("QUIT", "+OK")?;
-        Ok(messages)
+    pub(crate) fn logout(mut self) -> Result<()> {
+        self.command("LOGOUT", "").map(drop)
     }
 
-    /// Lines up to the lone dot, dot-stuffing undone.
-    fn dot_lines(&mut self) -> io::Result<Vec<u8>> {
-        let mut lines = Vec::new();
-        loop {
-            let line = self.line()?;
-            if line == b".\r\n" {
-                return Ok(lines);
-            }
-            lines.extend(line.strip_prefix(b".").unwrap_or(&line));
-        }
+    /// Does a command; gives the literals of what the server said.
+    fn command(&mut self, name: &str, arguments: &str) -> Result<Vec<Vec<u8>>> {
+        let tag = self.next_tag();
+        self.wire.say(format!("{tag} {name} {arguments}").trim_end()).when(format_args!("IMAP, {name}"))?;
+        self.responses(&tag, name)
     }
 
-    pub(crate) fn imap_login(&mut self, user: &str, password: &str) -> io::Result<()> {
-        self.imap(&format!("LOGIN \"{user}\" \"{password}\"")).map(drop)
-    }
-
-    /// Fetches a whole folder by IMAP.
-    pub(crate) fn imap_folder(&mut self, folder: &str) -> io::Result<Vec<Vec<u8>>> {
-        self.imap(&format!("SELECT \"{folder}\""))?;
-        self.imap("UID FETCH 1:* (FLAGS BODY.PEEK[])")
-    }
-
-    /// Files a message by APPEND.
-    pub(crate) fn imap_append(&mut self, folder: &str, message: &[u8]) -> io::Result<()> {
-        self.send(format!("a APPEND \"{folder}\" (\\Seen) {{{}}}\r\n", message.len()).as_bytes())?;
-        self.reply("APPEND", "+ ")?;
-        self.send(message)?;
-        self.send(b"\r\n")?;
-        self.imap_answer("APPEND").map(drop)
-    }
-
-    /// Sends a command; gives the literals in the answer.
-    pub(crate) fn imap(&mut self, command: &str) -> io::Result<Vec<Vec<u8>>> {
-        self.send(format!("a {command}\r\n").as_bytes())?;
-        self.imap_answer(command)
-    }
-
-    fn imap_answer(&mut self, command: &str) -> io::Result<Vec<Vec<u8>>> {
+    fn responses(&mut self, tag: &str, name: &str) -> Result<Vec<Vec<u8>>> {
         let mut literals = Vec::new();
         loop {
-            let line = self.line()?;
-            if line.starts_with(b"a OK") {
-                return Ok(literals);
-            }
-            if line.starts_with(b"a ") {
-                let verb = command.split(' ').next().unwrap_or_default();
-                return Err(io::Error::other(format!("{verb}: the server said {}", line.escape_ascii())));
-            }
-            let text = String::from_utf8_lossy(&line);
-            let announced = text.trim_end().strip_suffix('}').and_then(|rest| rest.rsplit_once('{'));
-            if let Some(size) = announced.and_then(|(_, size)| size.parse().ok()) {
-                let mut literal = vec![0; size];
-                self.0.read_exact(&mut literal)?;
-                literals.push(literal);
+            let line = self.response(&mut literals).when(format_args!("IMAP, {name}"))?;
+            match line.strip_prefix(tag) {
+                Some(result) if result.starts_with(" OK") => return Ok(literals),
+                Some(result) => return Err(format!("IMAP, {name}: the server said:{result}")),
+                None => {}
             }
         }
+    }
+
+    /// The end of the next response's text, behind its literals.
+    fn response(&mut self, literals: &mut Vec<Vec<u8>>) -> io::Result<String> {
+        loop {
+            let line = self.wire.line()?;
+            match literal(&line) {
+                Some((size, _)) => literals.push(self.wire.octets(size)?),
+                None => return Ok(line),
+            }
+        }
+    }
+
+    fn next_tag(&mut self) -> String {
+        self.tag += 1;
+        format!("a{}", self.tag)
     }
 }

@@ -1,448 +1,249 @@
-//! The demonstration: a mail host of our own, `start_proxies` before it, and mail through all three protocols.
+//! `scripts/demo`: MailStore between a small mail host and its clients, shown step by step to a newcomer.
 //!
-//! Everything runs on loopback in a temporary folder, without root. It shows what was kept, proves every file by its hash
-//! and byte by byte, and, where Dovecot is installed, reads it all back through that. `--stay` leaves everything running.
-//! Exit status: 0 all was kept and proven; 1 something was not (it says what).
+//! Each step says what it does and what came of it; the first thing that is not as promised ends the demo with exit status 1. Nothing
+//! of it stays (see [`stage`]), unless `--keep` asks for the folder.
+
+/// Prints a line. That nobody reads (`| head`) is no reason to end in disorder.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 mod client;
 mod dovecot;
 mod host;
-mod imap;
-mod pop3;
-mod smtp;
+mod messages;
+mod proxies;
+mod spool;
+mod stage;
+mod wire;
 
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
-use std::{env, fs, io, thread};
+use std::path::Path;
+use std::process::ExitCode;
 
-use native_tls::Identity;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Gid, Group, Pid, Uid, User, getegid, geteuid};
-use sha2::{Digest, Sha256};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use client::{Imap, Login};
+use host::{Host, INBOX, PASSWORD};
+use proxies::Proxies;
+use spool::Kept;
+use stage::{Context, Result, Stage};
 
-use client::Client;
-use dovecot::Dovecot;
-use host::{DOMAIN, Host, PASSWORD};
+const ALICE: &str = "alice@example.com";
+const BOB: &str = "bob@example.com";
+const SENT: &str = "Sent";
+/// A folder below another, at the host; MailStore's Maildir++ name of it.
+const PROJECT: &str = "Work/2026";
+const PROJECT_KEPT: &str = "Work.2026";
 
-/// Proves every file of a spool, for whoever has a shell.
-const BY_HAND: &str = r"find . -type f -name '*,H=*' | sed 's/.*,H=\([0-9a-f]*\).*/\1  &/' | sha256sum -c";
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+const NEXT: &str = "
+How to go on with your own mail server:
+   1. cargo build --release
+   2. Put its name into mailstore.ini, which explains itself:
+         [pop3]
+         listen = 127.0.0.1:1110
+         upstream = pop.example.com:995
+      and check it: target/release/start_proxies -t
+   3. target/release/start_proxies
+      and let a mail program fetch from 127.0.0.1, port 1110, without encryption.
+README.md, \"Set it up\", has the rest: IMAP and SMTP, TLS, a service, Dovecot, backup.";
 
 fn main() -> ExitCode {
-    let stay = match env::args().skip(1).collect::<Vec<_>>()[..] {
-        [] => false,
-        [ref only] if only == "--stay" => true,
-        _ => {
-            eprintln!("usage: scripts/demo [--stay]");
-            return ExitCode::from(2);
-        }
+    let keep = std::env::args().any(|argument| argument == "--keep");
+    let stage = match Stage::open(keep, nix::unistd::geteuid().is_root()) {
+        Ok(stage) => stage,
+        Err(why) => return fail(&why),
     };
-    match demonstrate(stay) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("demo: {e}");
-            ExitCode::FAILURE
+    let closes = Closes(&stage);
+    let result = show(&stage);
+    if stage.interrupted() {
+        // The exit is that thread's now.
+        loop {
+            std::thread::park();
         }
+    }
+    drop(closes);
+    match result {
+        Ok(()) => {
+            say!("{NEXT}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why),
     }
 }
 
-fn demonstrate(stay: bool) -> Result<()> {
-    let dir = tempfile::Builder::new().prefix("mailstore-demo-").tempdir()?;
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
-    let keeper = Keeper::of_this_process()?;
+/// Closes the stage on every way out, a panic included.
+struct Closes<'a>(&'a Stage);
 
-    headline("A mail host of our own, as yours is somewhere: IMAP, POP3 and SMTP over TLS");
-    let host = Host::start(certificate(&dir.path().join("ca.pem"))?)?;
-    println!(
-        "  imaps {}   pop3s {}   smtps {}   (users: anyone@{DOMAIN}, password: {PASSWORD})",
-        host.imap, host.pop3, host.smtp
-    );
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
-    headline("MailStore before it: this mailstore.ini, and start_proxies");
-    let mut proxies = Proxies::start(dir.path(), &host, &keeper)?;
-    println!("{}", indented(&fs::read_to_string(&proxies.ini)?));
-    println!("  {} is ready.", proxies.program.display());
+fn fail(why: &str) -> ExitCode {
+    eprintln!("\nFAILED: {why}");
+    ExitCode::FAILURE
+}
 
-    headline("Mail passes, by all three protocols");
+fn ok(text: &str) {
+    say!("   ok  {text}");
+}
+
+fn show(stage: &Stage) -> Result<()> {
+    let spool = stage.dir().join("mailSpool");
+    say!("All of this runs on 127.0.0.1 and in {}.", stage.dir().display());
+
+    say!("\n1. A small mail host with the mailboxes of alice and bob, and MailStore's three proxies before it");
+    let host = Host::start(&[ALICE, BOB], &[SENT, PROJECT]).when("starting the mail host")?;
+    let proxies = Proxies::start(stage, &host)?;
+    for (name, proxy, upstream) in
+        [("SMTP", proxies.smtp, host.smtp), ("POP3", proxies.pop3, host.pop3), ("IMAP", proxies.imap, host.imap)]
+    {
+        ok(&format!("{name}: clients -> {proxy} -> the host's {upstream}"));
+    }
+
     let expected = exchange(&host, &proxies)?;
 
-    headline("What was kept: a Maildir for each owner, plain files");
-    let kept = kept(&proxies.spool)?;
-    show(&kept);
+    say!("\n5. What MailStore kept");
+    let kept = spool::read(&spool)?;
+    say!("{}", spool::tree(&kept).trim_end());
 
-    headline("Proven: every file's SHA-256 is in its name, every byte is what was sent");
-    prove(&proxies.spool, &kept, expected)?;
+    say!("\n6. The proof");
+    prove(&kept, expected)?;
+    let command = spool::prove_by_readme(stage.dir())?;
+    ok("anybody can check that, also in a copy; README.md's command says the same:");
+    say!("         {}", command.replace('\n', "\n         "));
 
-    let served = match dovecot::program() {
-        None => {
-            headline("Dovecot is not installed here: with it, any mail program reads the spool over IMAP");
-            None
-        }
-        Some(program) => {
-            headline("Read back with Dovecot over the spool, as any mail program would");
-            let dovecot = Dovecot::start(&program, dir.path(), &proxies.spool, &keeper.user, &keeper.group)?;
-            read_back(&dovecot, &kept)?;
-            Some(dovecot)
-        }
-    };
+    say!("\n7. Read back with Dovecot, straight from the spool");
+    read_back(stage, &spool, &kept)?;
 
-    if stay {
-        headline("It stays: try it with your mail program, then press Enter here (or Ctrl-C)");
-        println!("  user ann@{DOMAIN} or bob@{DOMAIN}, password {PASSWORD}, server 127.0.0.1, no TLS:");
-        println!(
-            "  through MailStore: imap {}   pop3 {}   smtp {}",
-            proxies.imap.port(),
-            proxies.pop3.port(),
-            proxies.smtp.port()
-        );
-        if let Some(dovecot) = &served {
-            println!("  what was kept:     imap {}   ({})", dovecot.imap.port(), dovecot.conf.display());
-        }
-        println!("  the spool:         {}", proxies.spool.display());
-        wait_for_the_end()?;
+    say!("\n8. The end");
+    let status = stage.stop(proxies.pid)?;
+    if status.code() != Some(0) {
+        return Err(format!("start_proxies ended with {status} after SIGTERM\n{}", proxies.log()?));
     }
-
-    proxies.stop()?;
-    drop(served);
-    headline("All stopped, all cleaned up. Your own set-up is as short");
-    println!(
-        "  1. Write mailstore.ini (the one in this folder explains every key). Three lines for a mailbox at a host:
-         [imap]
-         listen = 127.0.0.1:1143
-         upstream = imap.your-host.example:993
-  2. Check it and start:   target/debug/start_proxies -t && target/debug/start_proxies
-  3. Let your mail program talk to 127.0.0.1 port 1143 in the place of the host: nothing else changes.
-     Every message that passes is in mailSpool/<domain>/<user> from then on. README.md has the rest."
-    );
+    ok("start_proxies ended in order after SIGTERM");
+    let log = proxies.log()?;
+    if log.contains(PASSWORD) || log.contains("panicked") {
+        return Err(format!("the log holds what it may not:\n{log}"));
+    }
+    ok("its log holds no password");
     Ok(())
 }
 
-/// Enter, SIGINT or SIGTERM; a standard input that is closed is not Enter.
-fn wait_for_the_end() -> Result<()> {
-    let (end, ended) = mpsc::channel();
-    let entered = end.clone();
-    thread::spawn(move || match io::stdin().read_line(&mut String::new()) {
-        Ok(count) if count > 0 => entered.send(()).is_ok(),
-        _ => false,
-    });
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::spawn(move || signals.forever().next().is_some_and(|_| end.send(()).is_ok()));
-    ended.recv()?;
-    Ok(())
-}
-
-/// What has to be kept: owner, folder, and the bytes.
-type Expected = Vec<(String, &'static str, Vec<u8>)>;
-
-/// Sends, fetches and files; checks that the clients got the very bytes.
-fn exchange(host: &Host, proxies: &Proxies) -> Result<Expected> {
-    let (ann, bob) = (format!("ann@{DOMAIN}"), format!("bob@{DOMAIN}"));
-    let hello = message(
-        &ann,
-        &bob,
-        "Hello",
-        "Lines with dots, which the protocols have to hide:\r\n.\r\n..\r\n.dot\r\nBye!\r\n",
-    );
-    let report =
-        message("boss@elsewhere.example.com", &ann, "The report", "Gr\u{fc}\u{df}e, and 8-bit \u{1f4e7} too.\r\n");
-    let tricky = message(&bob, &ann, "Looks like IMAP", "* 1 FETCH (BODY[] {5}\r\nhello)\r\na OK done\r\n");
-    let old = message(&ann, &bob, "From last year", "An old message without a line end");
-    host.store.deliver(&ann, &report);
-    host.store.deliver(&ann, &tricky);
-    host.store.change(&ann, |mailbox| mailbox.entry("Work/Reports".to_owned()).or_default().add(&old, Vec::new()));
-
-    Client::connect(proxies.smtp)?.submit(&ann, &[&bob], &hello)?;
-    println!("  SMTP: ann sent a message to bob.");
-    let got = Client::connect(proxies.pop3)?.pop3_inbox(&bob)?;
-    same("POP3", &got, &[&hello])?;
-    println!("  POP3: bob fetched it, the very same {} bytes.", hello.len());
-    let mut client = Client::connect(proxies.imap)?;
-    client.imap_login(&ann, PASSWORD)?;
-    client.imap("LIST \"\" *")?;
-    same("IMAP", &client.imap_folder("INBOX")?, &[&report, &tricky])?;
-    same("IMAP", &client.imap_folder("Work/Reports")?, &[&old])?;
-    println!("  IMAP: ann read her inbox (2 messages) and her folder Work/Reports (1).");
-    client.imap_append("Sent", &hello)?;
-    client.imap("LOGOUT")?;
-    println!("  IMAP: ann's mail program put its copy of what she sent into Sent: the same bytes, kept once.");
-    Ok(vec![
-        (ann.clone(), "Sent", hello.clone()),
-        (bob, "", hello),
-        (ann.clone(), "", report),
-        (ann.clone(), "", tricky),
-        (ann, "Work.Reports", old),
-    ])
-}
-
-/// One file of the spool.
-struct Kept {
-    owner: String,
-    folder: String,
-    path: PathBuf,
+/// What has to be kept, for whom, and in which folder.
+struct Expected {
+    owner: &'static str,
+    folder: &'static str,
     bytes: Vec<u8>,
 }
 
-/// Every message in the spool, by its path.
-fn kept(spool: &Path) -> Result<Vec<Kept>> {
-    let mut found = Vec::new();
-    let mut todo = vec![spool.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(&dir)? {
-            let path = entry?.path();
-            let parent = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if path.is_dir() {
-                todo.push(path);
-            } else if ["new", "cur", "tmp"].contains(&parent) {
-                let below: Vec<String> =
-                    path.strip_prefix(spool)?.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-                let [domain, user, rest @ ..] = &below[..] else {
-                    return Err("a message outside of any Maildir".into());
-                };
-                let folder = if rest.len() == 3 { rest[0].trim_start_matches('.').to_owned() } else { String::new() };
-                found.push(Kept { owner: format!("{user}@{domain}"), folder, bytes: fs::read(&path)?, path });
-            }
-        }
+/// The mail that goes through the proxies: steps 2 to 4.
+fn exchange(host: &Host, proxies: &Proxies) -> Result<Vec<Expected>> {
+    let (alice, bob) = (Login { user: ALICE, password: PASSWORD }, Login { user: BOB, password: PASSWORD });
+    let letter = messages::letter();
+    let (note, project) = (messages::note(), messages::project());
+
+    say!("\n2. Alice sends Bob a message by SMTP");
+    client::send(proxies.smtp, alice, BOB, &letter)?;
+    same("the host's mailbox of Bob", &at_host(host, BOB, INBOX)?, std::slice::from_ref(&letter))?;
+    ok(&format!("the host has it: {} bytes, unchanged (8-bit text, lines that begin with dots)", letter.len()));
+
+    say!("\n3. Bob fetches it by POP3 and deletes it at the host");
+    same("what Bob got", &client::fetch_and_delete(proxies.pop3, bob)?, std::slice::from_ref(&letter))?;
+    ok("what he got is what Alice sent, byte for byte");
+    same("the host's mailbox of Bob", &at_host(host, BOB, INBOX)?, &[])?;
+    ok("the host has it no longer: his mailbox there is empty");
+
+    say!("\n4. Alice files two messages by IMAP in {SENT}, and reads the folder {PROJECT}");
+    for message in &project {
+        host.mail.deliver(ALICE, PROJECT, false, message).ok_or(format!("the host has no folder {PROJECT}"))?;
     }
-    found.sort_by(|a, b| (&a.owner, &a.folder, &a.path).cmp(&(&b.owner, &b.folder, &b.path)));
-    Ok(found)
+    let mut imap = Imap::login(proxies.imap, alice)?;
+    imap.append(SENT, &letter, true)?;
+    imap.append(SENT, &note, false)?;
+    same("the host's Sent of Alice", &at_host(host, ALICE, SENT)?, &[letter.clone(), note.clone()])?;
+    ok("the host has both, unchanged: what she sent to Bob, and a note without an end of its last line");
+    same("what Alice read", &imap.fetch_all(PROJECT)?, &project)?;
+    imap.logout()?;
+    let largest = project.iter().map(Vec::len).max().unwrap_or_default();
+    ok(&format!(
+        "the {} messages that she read are the host's, byte for byte; the largest has {largest} bytes",
+        project.len()
+    ));
+
+    let keep = |owner, folder| move |bytes| Expected { owner, folder, bytes };
+    let mut expected = vec![keep(ALICE, SENT)(letter.clone()), keep(ALICE, SENT)(note), keep(BOB, INBOX)(letter)];
+    expected.extend(project.into_iter().map(keep(ALICE, PROJECT_KEPT)));
+    Ok(expected)
 }
 
-fn show(kept: &[Kept]) {
-    let mut last = (String::new(), String::new());
-    for message in kept {
-        if last.0 != message.owner {
-            println!("  {}", message.owner);
-        }
-        if last != (message.owner.clone(), message.folder.clone()) {
-            println!("    {}", if message.folder.is_empty() { "(inbox)" } else { &message.folder });
-        }
-        let mut parts = message.path.iter().rev();
-        let (name, sub) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        println!("      {}/{}", sub.display(), name.display());
-        last = (message.owner.clone(), message.folder.clone());
-    }
+fn at_host(host: &Host, user: &str, folder: &str) -> Result<Vec<Vec<u8>>> {
+    let messages = host.mail.messages(user, folder).ok_or(format!("the host has no folder {folder}"))?;
+    Ok(messages.iter().map(|message| message.bytes.to_vec()).collect())
 }
 
-/// Each file's name tells its hash, and together they are what is expected, no more and no less.
-fn prove(spool: &Path, kept: &[Kept], mut expected: Expected) -> Result<()> {
-    for message in kept {
-        let hash: String = Sha256::digest(&message.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let name = message.path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.contains(&format!(",S={},H={hash}", message.bytes.len())) {
-            return Err(format!("{} is not what its name says", message.path.display()).into());
-        }
-        let is_it = |(owner, folder, bytes): &(String, &str, Vec<u8>)| {
-            *owner == message.owner && *folder == message.folder && *bytes == message.bytes
-        };
-        let Some(at) = expected.iter().position(is_it) else {
-            return Err(format!("{} was not expected there", message.path.display()).into());
-        };
-        expected.swap_remove(at);
-        println!("  {}  {}", &hash[..16], subject(&message.bytes));
+fn same(what: &str, found: &[Vec<u8>], expected: &[Vec<u8>]) -> Result<()> {
+    if found == expected {
+        return Ok(());
     }
-    if let Some((owner, folder, bytes)) = expected.first() {
-        return Err(format!("missing in the Maildir of {owner}, folder `{folder}`: {}", subject(bytes)).into());
-    }
-    // The same without us.
-    println!("\n  $ cd mailSpool; {BY_HAND}");
-    let output = Command::new("sh").args(["-c", BY_HAND]).current_dir(spool).output()?;
-    print!("{}", indented(&String::from_utf8_lossy(&output.stdout)));
-    if output.status.success() { Ok(()) } else { Err("sha256sum found a file that is not what its name says".into()) }
+    let sizes = |all: &[Vec<u8>]| all.iter().map(|one| one.len().to_string()).collect::<Vec<_>>().join(", ");
+    Err(format!(
+        "{what} is not as it should be: {} (bytes: {}) instead of {} (bytes: {})",
+        count(found.len()),
+        sizes(found),
+        expected.len(),
+        sizes(expected)
+    ))
 }
 
-fn read_back(dovecot: &Dovecot, kept: &[Kept]) -> Result<()> {
-    let mut folders: BTreeMap<(&str, &str), Vec<&[u8]>> = BTreeMap::new();
-    for message in kept {
-        folders.entry((&message.owner, &message.folder)).or_default().push(&message.bytes);
+fn count(messages: usize) -> String {
+    if messages == 1 { "1 message".to_owned() } else { format!("{messages} messages") }
+}
+
+/// Every file is what its name says, and the files are exactly what was to be kept.
+fn prove(kept: &[Kept], mut expected: Vec<Expected>) -> Result<()> {
+    for one in kept {
+        let hash = one.prove()?;
+        let (owner, folder, size) = (&one.owner, one.folder_name(), one.bytes.len());
+        say!("   proven  {owner:<17}  {folder:<9}  {size:>6} bytes  SHA-256 {}...", &hash[..16]);
+        let wanted = |e: &Expected| (e.owner, e.folder) == (owner, folder) && e.bytes == one.bytes;
+        let found = expected.iter().position(wanted);
+        expected
+            .remove(found.ok_or(format!("a message in {folder} of {owner} that should not be there ({size} bytes)"))?);
     }
-    for ((owner, folder), messages) in folders {
-        let mut client = Client::connect(dovecot.imap)?;
-        client.imap_login(owner, PASSWORD)?;
-        let name = if folder.is_empty() { "INBOX" } else { folder };
-        same(&format!("Dovecot, {owner}, {name}"), &client.imap_folder(name)?, &messages)?;
-        client.imap("LOGOUT")?;
-        println!("  {owner} {name}: {} of {} the very same bytes", messages.len(), messages.len());
+    if let Some(missing) = expected.first() {
+        return Err(format!("a message of {} in {} was not kept", missing.owner, missing.folder));
     }
+    ok("each file is as long as its name says (S=) and has the SHA-256 that its name says (H=)");
+    ok("these are the messages that passed, byte for byte, each once in its owner's Maildir");
+    ok("what Alice sent and then filed is one file; what Bob deleted at the host is still here");
     Ok(())
 }
 
-/// Fails unless these are the same messages, in whatever order.
-fn same(what: &str, got: &[Vec<u8>], expected: &[&[u8]]) -> Result<()> {
-    let mut got: Vec<&[u8]> = got.iter().map(Vec::as_slice).collect();
-    let mut expected = expected.to_vec();
-    got.sort_unstable();
-    expected.sort_unstable();
-    if got == expected { Ok(()) } else { Err(format!("{what}: other bytes than were sent").into()) }
-}
-
-/// A running `start_proxies`.
-struct Proxies {
-    child: Child,
-    program: PathBuf,
-    ini: PathBuf,
-    spool: PathBuf,
-    pop3: SocketAddr,
-    imap: SocketAddr,
-    smtp: SocketAddr,
-}
-
-impl Proxies {
-    fn start(dir: &Path, host: &Host, keeper: &Keeper) -> Result<Proxies> {
-        let (ini, spool) = (dir.join("mailstore.ini"), dir.join("mailSpool"));
-        let mut text = String::from("[mailstore]\nspool = mailSpool\n");
-        if geteuid().is_root() {
-            text += &format!("user = {}\ngroup = {}\n", keeper.user, keeper.group);
-            fs::create_dir(&spool)?;
-            fs::set_permissions(&spool, fs::Permissions::from_mode(0o700))?;
-            chown(&spool, Some(keeper.uid.as_raw()), Some(keeper.gid.as_raw()))?;
+/// Where there is a Dovecot: each folder as it serves it holds exactly the kept files' bytes.
+fn read_back(stage: &Stage, spool: &Path, kept: &[Kept]) -> Result<()> {
+    let installed = match dovecot::find() {
+        Ok(installed) => installed,
+        Err(why) => {
+            say!("   left out: {why}");
+            return Ok(());
         }
-        for (kind, upstream) in [("pop3", host.pop3), ("imap", host.imap), ("smtp", host.smtp)] {
-            text += &format!(
-                "\n[{kind}]\nlisten = 127.0.0.1:0\nupstream = localhost:{}\nupstream_ca = ca.pem\n",
-                upstream.port()
-            );
-        }
-        fs::write(&ini, text)?;
-        let program = env::current_exe()?.parent().and_then(Path::parent).map(|dir| dir.join("start_proxies"));
-        let program = program.filter(|file| file.is_file()).ok_or("start_proxies is not built: run scripts/demo")?;
-        let mut child =
-            Command::new(&program).arg("-c").arg(&ini).stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let stderr = child.stderr.take().ok_or("no standard error")?;
-        match wait_for_ready(stderr) {
-            Ok([pop3, imap, smtp]) => Ok(Proxies { child, program, ini, spool, pop3, imap, smtp }),
-            Err(e) => {
-                stop(&mut child);
-                Err(e)
-            }
-        }
+    };
+    let (pid, at) = installed.start(stage, spool)?;
+    let mut folders: Vec<(&str, &str)> = kept.iter().map(|one| (one.owner.as_str(), one.folder_name())).collect();
+    folders.dedup();
+    for (user, folder) in folders {
+        let mut imap = Imap::login(at, Login { user, password: PASSWORD })?;
+        let mut served = imap.fetch_all(folder)?;
+        imap.logout()?;
+        let of_folder = kept.iter().filter(|one| (one.owner.as_str(), one.folder_name()) == (user, folder));
+        let mut files: Vec<Vec<u8>> = of_folder.map(|one| one.bytes.clone()).collect();
+        served.sort();
+        files.sort();
+        same(&format!("what Dovecot serves from {folder} of {user}"), &served, &files)?;
+        ok(&format!("{user}, {folder}: Dovecot serves the same bytes ({})", count(served.len())));
     }
-
-    /// As an administrator does; it has to end in order.
-    fn stop(&mut self) -> Result<()> {
-        match stop(&mut self.child) {
-            Some(0) => Ok(()),
-            other => Err(format!("start_proxies ended with {other:?}").into()),
-        }
-    }
-}
-
-impl Drop for Proxies {
-    fn drop(&mut self) {
-        stop(&mut self.child);
-    }
-}
-
-/// Reads the log up to `ready`; gives the ports of pop3, imap and smtp. What follows is read and dropped.
-fn wait_for_ready(stderr: impl io::Read + Send + 'static) -> Result<[SocketAddr; 3]> {
-    let mut lines = BufReader::new(stderr).lines();
-    let mut ports = BTreeMap::new();
-    let mut said = String::new();
-    for line in lines.by_ref() {
-        let line = line?;
-        if let Some((before, after)) = line.split_once(" listening on ") {
-            let name = before.rsplit(' ').next().unwrap_or_default().to_owned();
-            ports.insert(name, after.split(" -> ").next().unwrap_or_default().parse()?);
-        }
-        said += &format!("\n{line}");
-        if line.ends_with("ready") {
-            thread::spawn(move || lines.for_each(drop));
-            let port = |name: &str| ports.get(name).copied().ok_or(format!("start_proxies does not listen for {name}"));
-            return Ok([port("pop3")?, port("imap")?, port("smtp")?]);
-        }
-    }
-    Err(format!("start_proxies did not start:{said}").into())
-}
-
-/// SIGTERM, and wait; SIGKILL where that does not help. Gives the exit status.
-fn stop(child: &mut Child) -> Option<i32> {
-    let end = Instant::now() + Duration::from_secs(20);
-    if let (Ok(None), Ok(pid)) = (child.try_wait(), i32::try_from(child.id())) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
-    while Instant::now() < end {
-        if let Ok(Some(status)) = child.try_wait() {
-            return status.code();
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    None
-}
-
-/// Who owns the spool: the user who runs this; for root, who should not own mail, `nobody`.
-struct Keeper {
-    user: String,
-    group: String,
-    uid: Uid,
-    gid: Gid,
-}
-
-impl Keeper {
-    fn of_this_process() -> Result<Keeper> {
-        let user = if geteuid().is_root() { User::from_name("nobody")? } else { User::from_uid(geteuid())? };
-        let user = user.ok_or("the user who runs this has no name")?;
-        let gid = if geteuid().is_root() { user.gid } else { getegid() };
-        let group = Group::from_gid(gid)?.ok_or("the group of who runs this has no name")?.name;
-        Ok(Keeper { user: user.name, group, uid: user.uid, gid })
-    }
-}
-
-/// A certificate for `localhost` that lives as long as this, and which the proxies trust through the file `ca`.
-fn certificate(ca: &Path) -> Result<Identity> {
-    use openssl::asn1::Asn1Time;
-    use openssl::bn::BigNum;
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::hash::MessageDigest;
-    use openssl::nid::Nid;
-    use openssl::pkey::PKey;
-    use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-    use openssl::x509::{X509Builder, X509NameBuilder};
-
-    let key = PKey::from_ec_key(EcKey::generate(EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?.as_ref())?)?;
-    let mut name = X509NameBuilder::new()?;
-    name.append_entry_by_nid(Nid::COMMONNAME, "MailStore demonstration")?;
-    let name = name.build();
-    let mut builder = X509Builder::new()?;
-    builder.set_version(2)?;
-    builder.set_serial_number(BigNum::from_u32(1)?.to_asn1_integer()?.as_ref())?;
-    builder.set_subject_name(&name)?;
-    builder.set_issuer_name(&name)?;
-    builder.set_pubkey(&key)?;
-    builder.set_not_before(Asn1Time::days_from_now(0)?.as_ref())?;
-    builder.set_not_after(Asn1Time::days_from_now(2)?.as_ref())?;
-    let localhost = SubjectAlternativeName::new().dns("localhost").build(&builder.x509v3_context(None, None))?;
-    builder.append_extension(localhost)?;
-    builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
-    builder.sign(&key, MessageDigest::sha256())?;
-    let certificate = builder.build().to_pem()?;
-    fs::write(ca, &certificate)?;
-    Ok(Identity::from_pkcs8(&certificate, &key.private_key_to_pem_pkcs8()?)?)
-}
-
-fn message(from: &str, to: &str, subject: &str, body: &str) -> Vec<u8> {
-    format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\n{body}").into_bytes()
-}
-
-fn subject(message: &[u8]) -> String {
-    let text = String::from_utf8_lossy(message);
-    text.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or("(no subject)").to_owned()
-}
-
-fn headline(text: &str) {
-    println!("\n== {text}");
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    stage.stop(pid).map(drop)
 }

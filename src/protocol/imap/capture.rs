@@ -26,6 +26,8 @@ pub(super) struct Capture {
     texts: VecDeque<Waiting<DraftId>>,
     /// A message was finished since the archive was last settled.
     unsettled: bool,
+    /// It was told that texts without their headers are not kept.
+    text_noted: bool,
 }
 
 struct Waiting<T> {
@@ -67,7 +69,7 @@ enum Value {
 
 impl Capture {
     pub(super) fn new() -> Capture {
-        Capture { response: Response::default(), headers: VecDeque::new(), header_octets: 0, texts: VecDeque::new(), unsettled: false }
+        Capture { response: Response::default(), headers: VecDeque::new(), header_octets: 0, texts: VecDeque::new(), unsettled: false, text_noted: false }
     }
 
     /// A FETCH response begins. Without a destination nothing of it is kept.
@@ -264,13 +266,21 @@ impl Capture {
 
     fn keep_text(&mut self, text: Waiting<DraftId>, host: &mut dyn Host) {
         if let Some(previous) = take(&mut self.texts, text.sequence_number, None) {
-            host.abort(previous);
+            self.drop_text(previous, host);
         }
         self.texts.push_back(text);
         if self.texts.len() > TEXTS_WAITING_MAX
             && let Some(dropped) = self.texts.pop_front()
         {
-            host.abort(dropped.half);
+            self.drop_text(dropped.half, host);
+        }
+    }
+
+    /// A text that passed, whose header will not come any more. Said once a session.
+    fn drop_text(&mut self, text: DraftId, host: &mut dyn Host) {
+        host.abort(text);
+        if !std::mem::replace(&mut self.text_noted, true) {
+            host.not_kept("the client fetches texts of messages without their headers; a message of which it got only these is not kept");
         }
     }
 
@@ -288,7 +298,7 @@ impl Capture {
     pub(super) fn expunged(&mut self, sequence_number: u32, host: &mut dyn Host) {
         self.take_header(sequence_number, None);
         if let Some(text) = self.take_text(sequence_number, None) {
-            host.abort(text);
+            self.drop_text(text, host);
         }
         let later = |number: &mut u32| {
             if *number > sequence_number {
@@ -303,7 +313,7 @@ impl Capture {
     pub(super) fn forget(&mut self, host: &mut dyn Host) {
         self.headers.clear();
         self.header_octets = 0;
-        self.texts.drain(..).for_each(|text| host.abort(text.half));
+        std::mem::take(&mut self.texts).into_iter().for_each(|text| self.drop_text(text.half, host));
     }
 
     /// The response will not be completed.
@@ -338,13 +348,16 @@ fn take<T>(halves: &mut VecDeque<Waiting<T>>, sequence_number: u32, uid: Option<
 
 /// The message of a header and a text that is a draft already.
 fn join(header: Header, text: DraftId, to: Option<Destination>, host: &mut dyn Host) -> Result<DraftId, Refused> {
-    let draft = match (header, to) {
-        (Header::Draft(draft), _) => draft,
-        (Header::Memory(header), to) => {
-            let draft = host.begin(to.as_slice(), None)?;
-            host.append(draft, &header)?;
-            draft
+    let begun = match header {
+        Header::Draft(draft) => Ok(draft),
+        Header::Memory(header) => {
+            host.begin(to.as_slice(), None).and_then(|draft| host.append(draft, &header).map(|()| draft))
         }
+    };
+    let Ok(draft) = begun else {
+        // The session may go on without this message: the text must not stay open until it ends.
+        host.abort(text);
+        return Err(Refused);
     };
     host.append_draft(draft, text)?;
     Ok(draft)

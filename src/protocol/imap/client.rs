@@ -17,6 +17,10 @@ use crate::protocol::{DraftId, End, Host, Refused, Side};
 /// Longest command without its messages, in octets: clients build UID sets of many kilobytes.
 const COMMAND_LEN_MAX: usize = 1024 * 1024;
 
+/// Messages of one APPEND (RFC 3502), and messages that wait for the server's answer before another APPEND may go up: each holds a file open.
+const MESSAGES_MAX: usize = 100;
+const UNANSWERED_MAX: usize = 16;
+
 pub(super) struct ClientSide {
     mode: Mode,
     line: LineBuffer,
@@ -62,7 +66,7 @@ struct Command {
     /// In upper case, `UID FETCH` as such.
     name: Vec<u8>,
     parts: Vec<Part>,
-    /// Octets in `parts`.
+    /// What `parts` take.
     size: usize,
     /// Set: nothing of it is forwarded, and this is the answer at its end.
     refusal: Option<Vec<u8>>,
@@ -121,9 +125,16 @@ impl ClientSide {
         }
     }
 
-    /// The server ended the SASL exchange or the IDLE that is in progress.
+    /// The server ended the SASL exchange that is in progress.
     pub(super) fn exchange_over(&mut self) {
-        if matches!(self.mode, Mode::AwaitChallenge | Mode::Sasl | Mode::Idle) {
+        if matches!(self.mode, Mode::AwaitChallenge | Mode::Sasl) {
+            self.mode = Mode::Line;
+        }
+    }
+
+    /// The server ended the last IDLE: no DONE has to come any more.
+    pub(super) fn idle_over(&mut self) {
+        if self.mode == Mode::Idle {
             self.mode = Mode::Line;
         }
     }
@@ -180,6 +191,7 @@ impl Imap {
             }
             match self.client.mode {
                 Mode::AwaitContinuation(..) | Mode::AwaitChallenge | Mode::Handshake => return at,
+                Mode::Line | Mode::Sasl | Mode::Idle if self.server.owes_too_much() => return at,
                 Mode::Literal { left, octets } => {
                     let take = left.min((bytes.len() - at) as u64) as usize;
                     if take == 0 && left > 0 {
@@ -261,7 +273,9 @@ impl Imap {
             name = [b"UID ", sub.to_ascii_uppercase().as_slice()].concat();
         }
         let end = command::line_end(line);
-        let fault = if !command::is_tag(&tag) || name.is_empty() {
+        // A server that takes a tab for a blank would read another command than we do.
+        let is_name = !name.is_empty() && !name.iter().any(|&b| matches!(b, b'\t' | 0x0b | 0x0c));
+        let fault = if !command::is_tag(&tag) || !is_name {
             Some(&b"* BAD a tag and a command are expected\r\n"[..])
         } else if self.commands.find(&tag).is_some() {
             Some(&b"* BAD the tag of a command that is still in progress\r\n"[..])
@@ -301,7 +315,7 @@ impl Imap {
         let line = self.client.line.text();
         let end = command::line_end(line);
         let part = Part::text_of(line, end);
-        command.size += part.len();
+        command.size += part.cost();
         command.parts.push(part);
         let bad_byte = line.iter().any(|b| matches!(b, b'\r' | 0));
         let mut octets = Octets::Pass;
@@ -320,7 +334,7 @@ impl Imap {
         let mut rewritten = None;
         match verdict {
             Verdict::Hold => {
-                command.size -= command.parts.pop().map_or(0, |part| part.len());
+                command.size -= command.parts.pop().map_or(0, |part| part.cost());
                 self.client.command = Some(command);
                 return false;
             }
@@ -395,7 +409,9 @@ impl Imap {
             b"STARTTLS" => self.starttls(command, end),
             b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE" | b"X-UNAUTHENTICATE"
             | b"PROXYAUTH" | b"XPROXYREUSE" => Verdict::Refuse("BAD not available through MailStore".to_string()),
-            b"AUTHENTICATE" => self.judge_authenticate(command, host),
+            b"AUTHENTICATE" => self.judge_authenticate(command, end, host),
+            // Its octets would pass unread; no client says these so.
+            b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
             b"ENABLE" => judge_enable(command),
             b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
             _ => Verdict::Forward,
@@ -424,13 +440,17 @@ impl Imap {
         Verdict::Answer([&command.tag[..], b" OK begin TLS now\r\n"].concat())
     }
 
-    fn judge_authenticate(&mut self, command: &mut Command, host: &mut dyn Host) -> Verdict {
+    fn judge_authenticate(&mut self, command: &mut Command, end: LineEnd, host: &mut dyn Host) -> Verdict {
         let mut args = command.args();
         let name = args.string().unwrap_or_default();
         let Some(mechanism) = Mechanism::parse(&name) else {
             host.note(&format!("refused authentication mechanism {}", escape(&name)));
             return Verdict::Refuse("NO this authentication mechanism is not available through MailStore".to_string());
         };
+        if end != LineEnd::Plain {
+            // Its octets would pass unread.
+            return Verdict::Refuse("BAD an initial response is no literal".to_string());
+        }
         let mut exchange = Exchange::new(mechanism);
         let initial = args.string().map_or(Ok(()), |mut base64| {
             let judged = exchange.initial_response(&base64);
@@ -467,7 +487,10 @@ impl Imap {
             return Verdict::Refuse("BAD CATENATE is not available through MailStore".to_string());
         }
         let LineEnd::Literal(literal) = end else { return Verdict::Forward };
-        if self.commands.login_is_open() {
+        if command.prepared.len() >= MESSAGES_MAX {
+            return Verdict::Refuse("NO [LIMIT] too many messages in one command".to_string());
+        }
+        if self.commands.login_is_open() || self.commands.messages() >= UNANSWERED_MAX {
             return Verdict::Hold;
         }
         next.list();
@@ -576,7 +599,7 @@ impl Imap {
             }
             b"IDLE" => {
                 mode = Mode::Idle;
-                Kind::Idle
+                Kind::Idle { begun: false }
             }
             b"LOGOUT" => Kind::Logout,
             _ if command.is_append() => Kind::Append(std::mem::take(&mut command.prepared)),

@@ -25,9 +25,16 @@ pub(super) enum LineEnd {
 
 /// Looks for a literal at the end of a line (without its CRLF) that continues tokens; `quoted` text cannot hold one.
 pub(super) fn line_end(text: &[u8]) -> LineEnd {
+    let before = marker(text).map_or(text, |(marker_at, ..)| &text[..marker_at]);
+    if ends_in_quotes(before) { LineEnd::Plain } else { tail_end(text) }
+}
+
+/// The same for the last octets of a line of the server's, of which it is not known any more where quotes began: a quoted string
+/// is closed in its line, so none can hold what stands at its very end.
+pub(super) fn tail_end(text: &[u8]) -> LineEnd {
     let Some((marker_at, digits, synchronizing)) = marker(text) else { return LineEnd::Plain };
     let before = text[..marker_at].strip_suffix(b"~").unwrap_or(&text[..marker_at]);
-    if !matches!(before.last(), None | Some(b' ' | b'(' | b'[')) || ends_in_quotes(before) {
+    if !matches!(before.last(), None | Some(b' ' | b'(' | b'[')) {
         return LineEnd::Plain;
     }
     match parse_len(digits) {
@@ -93,10 +100,10 @@ impl Part {
         Part::Text(text.to_vec())
     }
 
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Part::Text(bytes) | Part::Literal(bytes) => bytes.len(),
-        }
+    /// Octets, and what an empty one takes: a limit on octets alone would let any number of empty ones through.
+    pub(super) fn cost(&self) -> usize {
+        let (Part::Text(bytes) | Part::Literal(bytes)) = self;
+        bytes.len() + size_of::<Part>()
     }
 
     /// Overwrites the octets: they may have held a credential.

@@ -74,6 +74,17 @@ struct Pending {
     kind: Kind,
 }
 
+impl Pending {
+    /// A login of which nobody could say whose it is.
+    fn names_nobody(&self) -> bool {
+        match &self.kind {
+            Kind::Login { user } => user.as_ref().is_none_or(Vec::is_empty),
+            Kind::Authenticate(exchange) => exchange.identity().is_none(),
+            _ => false,
+        }
+    }
+}
+
 enum Kind {
     Other,
     Login { user: Option<Vec<u8>> },
@@ -90,7 +101,10 @@ enum Kind {
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: bool,
     },
-    Idle,
+    Idle {
+        /// The server has said `+`.
+        begun: bool,
+    },
     Logout,
 }
 
@@ -140,6 +154,27 @@ impl Outstanding {
             largest = largest.max(Some((*chunk)?));
         }
         largest
+    }
+
+    /// Messages that went up and are not answered.
+    fn messages(&self) -> usize {
+        let messages = |pending: &Pending| match &pending.kind {
+            Kind::Append(drafts) => drafts.len(),
+            _ => 0,
+        };
+        self.list.iter().map(messages).sum()
+    }
+
+    /// The IDLE whose `+` has not come yet. Nothing sent behind it is asked to go on before that.
+    fn idle_to_begin(&mut self) -> Option<&mut bool> {
+        self.list.iter_mut().find_map(|pending| match &mut pending.kind {
+            Kind::Idle { begun } if !*begun => Some(begun),
+            _ => None,
+        })
+    }
+
+    fn has_idle(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {
@@ -266,7 +301,7 @@ impl Protocol for Imap {
     }
 
     fn outstanding(&self) -> bool {
-        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle))
+        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -6,7 +6,7 @@
 use super::capability;
 use super::command::{self, Args, LineEnd, Part};
 use super::fetch::{Event, FetchParser, Item};
-use super::{Imap, Kind, Pending, Phase};
+use super::{Imap, Kind, Pending, Phase, refusal};
 use crate::archive::{Destination, Owner};
 use crate::config::TlsMode;
 use crate::logging::{escape, quote};
@@ -19,6 +19,8 @@ const LINE_LEN_MAX: usize = 64 * 1024;
 const HELD_MAX: usize = 16 * 1024;
 /// So much of a line's end tells whether a literal follows.
 const TAIL_LEN: usize = 32;
+/// With so many octets of ours waiting for the end of a response, the client has to wait too.
+const POSTPONED_MAX: usize = 16 * 1024;
 const STARTTLS_TAG: &[u8] = b"MAILSTORE1";
 
 pub(super) struct ServerSide {
@@ -26,7 +28,7 @@ pub(super) struct ServerSide {
     /// The line being read, as received.
     line: Vec<u8>,
     /// LIST-like response with literals: its pieces so far.
-    listing: Option<Vec<Part>>,
+    pub(super) listing: Option<Vec<Part>>,
     /// Part of a response that is not complete has been forwarded.
     midway: bool,
     /// Lines of ours for the client, until the response is complete.
@@ -71,6 +73,11 @@ impl ServerSide {
     /// Whether the client has got a part of a response only.
     pub(super) fn is_midway(&self) -> bool {
         self.midway
+    }
+
+    /// Whether the client would have to be told more than is worth remembering: it asks while it does not read.
+    pub(super) fn owes_too_much(&self) -> bool {
+        self.postponed.len() >= POSTPONED_MAX
     }
 
     pub(super) fn postpone(&mut self, line: &[u8]) {
@@ -162,7 +169,7 @@ impl Imap {
                 self.fail(Farewell::Lost, fault.to_string(), host);
             }
             (Phase::Greeting, b"*") if second == b"BYE" => {
-                host.send(Side::Client, line);
+                host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 self.end(End::Fault(format!("the server refused the connection: {}", quote(line))), host);
             }
             // What it says before TLS counts for nothing.
@@ -188,7 +195,7 @@ impl Imap {
                 if !self.settled(host) {
                     return;
                 }
-                host.send(Side::Client, line);
+                host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 if !matches!(self.phase, Phase::Leaving(_)) {
                     let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout));
                     self.phase = Phase::Leaving(match logout {
@@ -246,6 +253,7 @@ impl Imap {
         if let Some(pieces) = self.server.listing.as_mut() {
             pieces.push(Part::text_of(text, end));
         }
+        self.bound_listing();
         self.line_ended(end, host);
     }
 
@@ -255,8 +263,7 @@ impl Imap {
         host.send(Side::Client, &bytes[..taken]);
         let tail = tail_of(&tail, &bytes[..taken]);
         match end {
-            // Where a quoted string began is forgotten, but none of its bytes can stand before a `{` of a literal's.
-            Some(_) => self.line_ended(command::line_end(trim_ending(&tail)), host),
+            Some(_) => self.line_ended(command::tail_end(trim_ending(&tail)), host),
             None => self.server.state = State::Rest { tail },
         }
         taken
@@ -282,6 +289,13 @@ impl Imap {
         }
     }
 
+    /// A listing with more than anybody would call a folder passes unread.
+    fn bound_listing(&mut self) {
+        if self.server.listing.as_ref().is_some_and(|pieces| pieces.iter().map(Part::cost).sum::<usize>() > LINE_LEN_MAX) {
+            self.server.listing = None;
+        }
+    }
+
     fn literal(&mut self, left: u64, bytes: &[u8], host: &mut dyn Host) -> usize {
         let taken = left.min(bytes.len() as u64) as usize;
         host.send(Side::Client, &bytes[..taken]);
@@ -290,10 +304,8 @@ impl Imap {
                 Some(Part::Literal(octets)) => octets.extend_from_slice(&bytes[..taken]),
                 _ => pieces.push(Part::Literal(bytes[..taken].to_vec())),
             }
-            if pieces.iter().map(Part::len).sum::<usize>() > LINE_LEN_MAX {
-                self.server.listing = None;
-            }
         }
+        self.bound_listing();
         if left > taken as u64 {
             self.server.state = State::Literal { left: left - taken as u64 };
         }
@@ -331,6 +343,10 @@ impl Imap {
     }
 
     fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(begun) = self.commands.idle_to_begin() {
+            *begun = true;
+            return host.send(Side::Client, line);
+        }
         if let Some(exchange) = self.commands.exchange() {
             let text = trim_ending(line);
             let text = text.strip_prefix(b"+").unwrap_or(text);
@@ -356,8 +372,12 @@ impl Imap {
         }
         let ok = status == b"OK";
         self.client.answered(tag, host);
+        if ok && pending.names_nobody() {
+            host.send(Side::Client, &refusal("the login does not say whose mailbox it is for"));
+            return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
+        }
         let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
-        self.consequences(pending, ok, host);
+        self.consequences(pending, status, host);
         let line = match withheld {
             true => [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat(),
             false => capability::filter_status(line, self.capability_context(), true),
@@ -365,10 +385,13 @@ impl Imap {
         host.send(Side::Client, &line);
     }
 
-    fn consequences(&mut self, pending: Pending, ok: bool, host: &mut dyn Host) {
+    fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
+        let ok = status == b"OK";
         match pending.kind {
             Kind::Other | Kind::Fetch { .. } => {}
-            Kind::Idle => self.client.exchange_over(),
+            // A client may say DONE and IDLE again before the first one is answered.
+            Kind::Idle { .. } if self.commands.has_idle() => {}
+            Kind::Idle { .. } => self.client.idle_over(),
             Kind::Login { user } => {
                 if let (true, Some(user)) = (ok, user) {
                     self.logged_in(&user, host);
@@ -380,6 +403,8 @@ impl Imap {
                     self.logged_in(user, host);
                 }
             }
+            // Not understood, so not done: the mailbox is still the one it was.
+            Kind::Select(_) if status == b"BAD" => {}
             Kind::Select(mailbox) => self.select(ok.then_some(mailbox), host),
             Kind::Unselect if ok => self.select(None, host),
             Kind::Unselect => {}
@@ -416,6 +441,9 @@ impl Imap {
     }
 
     fn fetch_begins(&mut self, number: u32, line: &[u8], host: &mut dyn Host) {
+        if self.login.is_none() {
+            return self.lost("it shows a message to nobody who is logged in", host);
+        }
         let destination = self.login.as_ref().and_then(|owner| {
             let folder = match &self.mailbox {
                 Some(mailbox) => self.settings.folders.place_fetched(owner, mailbox)?,
@@ -451,12 +479,15 @@ impl Imap {
                 self.note_pieces(host);
             }
         }
+        // Passes first whatever the pieces that it came in; the line end that completes the response does not.
+        let before = if event == Event::Complete { taken - 1 } else { 0 };
+        self.deliver(&mut fetch, &bytes[..before], host);
         if self.capture.event(&event, chunked, host).is_err() && !self.withhold(&mut fetch) {
             self.capture.abandon(host);
             self.not_kept(host);
             return taken;
         }
-        self.deliver(&mut fetch, &bytes[..taken], host);
+        self.deliver(&mut fetch, &bytes[before..taken], host);
         match event {
             Event::Complete => {
                 if let Delivery::Held(held) = &fetch.delivery {

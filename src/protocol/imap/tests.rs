@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{FolderRules, Imap, Settings};
 use crate::config::{ImapFolders, OnArchiveFailure, Shared, TlsMode};
-use crate::protocol::Side;
+use crate::protocol::{Protocol, Side};
 use crate::protocol::testing::{Recorder, Session, transcript};
 
 pub(super) fn shared() -> Shared {
@@ -42,7 +42,7 @@ fn run_with(listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorde
             default_domain: "example.org".to_string(),
             folders: Arc::new(FolderRules::new(&shared())),
         };
-        Box::new(Imap::new(settings)) as Box<dyn crate::protocol::Protocol>
+        Box::new(Imap::new(settings)) as Box<dyn Protocol>
     };
     transcript(make, script)
 }
@@ -192,6 +192,7 @@ fn a_header_of_another_mailbox_is_not_joined() {
         -> C: * 1 FETCH (BODY[TEXT] "hi")
         eof S
         -> abort 1
+        -> not_kept the client fetches texts of messages without their headers...
         -> C: * BYE [UNAVAILABLE] the connection to the mail server is lost
         -> end fault the server closed the connection
         "#,
@@ -278,6 +279,31 @@ fn a_message_that_cannot_be_begun_does_not_pass_and_the_session_goes_on() {
         -> S: d NOOP
         "#,
     );
+}
+
+#[test]
+fn a_text_whose_header_cannot_be_kept_does_not_stay_open() {
+    for call in ["begin", "append"] {
+        let refused = match call {
+            "begin" => "-> begin joe@example.org INBOX refused",
+            _ => "-> begin 2 joe@example.org INBOX\n-> append 2 refused",
+        };
+        let recorder = selected(&format!(
+            r#"
+            C: c FETCH 1 (BODY[TEXT] BODY[HEADER])
+            -> S: c FETCH 1 (BODY[TEXT] BODY[HEADER])
+            S: * 1 FETCH (BODY[TEXT] {{2}}\r\nhi BODY[HEADER]\
+            -> begin 1 joe@example.org INBOX size=2
+            -> append 1 hi\
+            fail {call}
+            S:  {{4}}\r\nA: b)\r\nc OK done
+            {refused}
+            -> abort 1
+            -> C: c NO [UNAVAILABLE] a message cannot be archived and was held back, try again later
+            "#
+        ));
+        assert_eq!(recorder.drafts_left(), 0);
+    }
 }
 
 #[test]
@@ -433,6 +459,59 @@ fn a_sasl_exchange_is_in_lock_step() {
         -> S: *
         S: b BAD cancelled
         -> C: b BAD cancelled
+        C: c NOOP
+        -> S: c NOOP
+    "#);
+}
+
+#[test]
+fn a_login_that_names_nobody_ends_the_session() {
+    for (command, more) in [
+        ("a LOGIN \"\" pw", ""),
+        ("a AUTHENTICATE PLAIN", "S: + \n-> C: + \nC: *\n-> S: *\n"),
+        ("a AUTHENTICATE PLAIN =", "S: + \n-> C: + \nC: \n-> S: \n"),
+    ] {
+        run(&format!(
+            r#"
+            S: * OK ready
+            -> C: * OK ready
+            C: {command}
+            -> S: {command}
+            {more}
+            S: a OK in
+            -> C: * BYE [UNAVAILABLE] the login does not say whose mailbox it is for
+            -> end fault the server accepted a login that named no user
+            "#
+        ));
+    }
+}
+
+#[test]
+fn a_message_before_any_login_ends_the_session() {
+    run(r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a\tLOGIN joe pw\r\na LOGIN\tjoe pw
+        -> C: * BAD a tag and a command are expected
+        -> C: * BAD a tag and a command are expected
+        C: a X
+        -> S: a X
+        S: a OK in\r\n* 1 FETCH (BODY[] "x")
+        -> C: a OK in
+        -> C: * BYE [UNAVAILABLE] the connection to the mail server is lost
+        -> end fault the server broke the protocol: it shows a message to nobody who is logged in
+    "#);
+}
+
+#[test]
+fn what_has_to_be_read_is_no_literal() {
+    run(r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a AUTHENTICATE PLAIN {12+}\r\nAGpvZQBwdw==
+        -> C: a BAD an initial response is no literal
+        C: b ENABLE CONDSTORE {7+}\r\nUIDONLY
+        -> C: b BAD ENABLE takes atoms
         C: c NOOP
         -> S: c NOOP
     "#);
@@ -621,6 +700,27 @@ fn an_append_that_cannot_be_kept_does_not_pass() {
 }
 
 #[test]
+fn messages_that_go_up_unanswered_are_not_without_number() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    session.feed(Side::Client, b"a LOGIN joe pw\r\n");
+    session.feed(Side::Server, b"a OK in\r\n");
+    for n in 0..50 {
+        session.feed(Side::Client, format!("c{n} APPEND Work {{1+}}\r\nx\r\n").as_bytes());
+    }
+    assert_eq!(session.host.drafts_left(), 16);
+    // Each answer lets the next one go up.
+    for n in 0..50 {
+        session.feed(Side::Server, format!("c{n} OK done\r\n").as_bytes());
+    }
+    assert_eq!((session.host.drafts_left(), session.host.ended()), (0, false));
+    session.feed(Side::Client, format!("d APPEND Work{}\r\n", " {1+}\r\nx".repeat(1000)).as_bytes());
+    assert!(session.host.ended());
+    assert_eq!(session.host.drafts_left(), 0);
+    assert!(session.host.sent(Side::Client).ends_with(b"d NO [LIMIT] too many messages in one command\r\n"));
+}
+
+#[test]
 fn an_append_waits_for_a_login_that_is_not_decided() {
     run(r#"
         S: * OK ready
@@ -665,6 +765,52 @@ fn idle_ends_with_done() {
         S: c OK idled\r\ne OK done
         -> C: c OK idled
         -> C: e OK done
+        "#,
+    );
+}
+
+#[test]
+fn an_idle_that_ends_leaves_the_next_one_alone() {
+    selected(
+        r#"
+        C: c IDLE
+        -> S: c IDLE
+        S: + idling
+        -> C: + idling
+        C: DONE\r\nd IDLE
+        -> S: DONE
+        -> S: d IDLE
+        S: c OK idled\r\n+ idling
+        -> C: c OK idled
+        -> C: + idling
+        C: DONE
+        -> S: DONE
+        S: d OK idled
+        -> C: d OK idled
+        C: e NOOP
+        -> S: e NOOP
+        "#,
+    );
+}
+
+#[test]
+fn the_continuation_of_an_idle_is_not_the_literals_behind_it() {
+    // Taken for the literal's, it would let the next lines pass unread when the literal is refused.
+    selected(
+        r#"
+        C: c IDLE\r\nDONE\r\nd APPEND Work {30}
+        -> S: c IDLE
+        -> S: DONE
+        -> begin 1 joe@example.org .Work size=30
+        -> S: d APPEND Work {30}
+        S: + idling
+        -> C: + idling
+        S: c OK idled\r\nd NO [OVERQUOTA] no
+        -> C: c OK idled
+        -> abort 1
+        -> C: d NO [OVERQUOTA] no
+        C: e COMPRESS DEFLATE
+        -> C: e BAD not available through MailStore
         "#,
     );
 }
@@ -754,6 +900,55 @@ fn starttls_with_the_server() {
 }
 
 #[test]
+fn a_referral_in_a_farewell_does_not_pass() {
+    selected(
+        r#"
+        S: * BYE [REFERRAL IMAP://joe@other.example/] go there
+        -> C: * BYE go there
+        "#,
+    );
+    run(r#"
+        S: * BYE [REFERRAL IMAP://other.example/] go there
+        -> C: * BYE go there
+        -> end fault the server refused the connection...
+    "#);
+}
+
+#[test]
+fn a_select_that_was_not_understood_leaves_the_mailbox_selected() {
+    selected(
+        r#"
+        C: c SELECT Work
+        -> S: c SELECT Work
+        S: c OK done
+        -> C: c OK done
+        C: d SELECT Foo (X)
+        -> S: d SELECT Foo (X)
+        S: d BAD no such parameter\r\n* 1 FETCH (BODY[] "x")
+        -> C: d BAD no such parameter
+        -> begin 1 joe@example.org .Work
+        -> append 1 x\
+        -> finish 1
+        -> C: * 1 FETCH (BODY[] "x")
+        "#,
+    );
+}
+
+#[test]
+fn a_literal_behind_a_long_line_with_quotes_is_seen() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    session.feed(Side::Client, b"b NOOP\r\n");
+    let long = "x".repeat(70_000);
+    // The closing quote stands where an opening one might.
+    let response = format!("* METADATA \"\" (/a \"{long} \" /b {{9}}\r\nb OK x)\r\n)\r\n");
+    session.feed(Side::Server, response.as_bytes());
+    assert!(session.protocol().outstanding());
+    session.feed(Side::Server, b"b OK done\r\n");
+    assert!(!session.protocol().outstanding() && !session.host.ended());
+}
+
+#[test]
 fn greetings_that_cannot_be_served() {
     run(r#"
         S: * PREAUTH hello
@@ -835,6 +1030,48 @@ fn broken_commands_are_answered_here() {
     );
 }
 
+/// Feeds the same again and again, up to so many octets, until the session ends.
+fn flood(session: &mut Session, from: Side, bytes: &[u8], octets: usize) {
+    let many = bytes.repeat(16 * 1024 / bytes.len());
+    for _ in 0..octets / many.len() {
+        session.feed(from, &many);
+    }
+}
+
+#[test]
+fn a_command_of_nothing_but_empty_literals_has_an_end() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    session.feed(Side::Client, b"c X ");
+    flood(&mut session, Side::Client, b"{0+}\r\n", 1024 * 1024);
+    assert!(session.host.sent(Side::Server).len() < 512 * 1024);
+    session.feed(Side::Client, b"\r\n");
+    assert_eq!(session.host.sent(Side::Client), b"* OK ready\r\nc BAD the command is too long\r\n");
+    assert!(session.host.ended());
+}
+
+#[test]
+fn a_listing_of_nothing_but_empty_literals_is_not_remembered() {
+    let mut session = imap();
+    let mut host = Recorder::default();
+    session.input(Side::Server, b"* OK ready\r\n* LIST () \"/\" ", &mut host);
+    for _ in 0..100_000 {
+        session.input(Side::Server, b"{0}\r\n", &mut host);
+    }
+    assert!(session.server.listing.is_none());
+}
+
+#[test]
+fn answers_of_ours_do_not_pile_up_behind_a_response_that_stands_still() {
+    let mut session = imap();
+    let mut host = Recorder::default();
+    session.input(Side::Server, b"* OK ready\r\n* LIST () \"/\" {5}\r\nab", &mut host);
+    let taken = session.input(Side::Client, &b"x\r\n".repeat(100_000), &mut host);
+    assert!(taken < 3_000, "{taken}");
+    session.input(Side::Server, b"cde\r\n", &mut host);
+    assert_eq!(session.input(Side::Client, b"x\r\n", &mut host), 3);
+}
+
 #[test]
 fn bare_line_feeds_become_line_ends() {
     selected("C: c NOOP\\n\\\n-> S: c NOOP\n");
@@ -863,14 +1100,36 @@ fn long_session() -> Vec<(Side, Vec<u8>)> {
     ]
 }
 
-fn session() -> Session {
+fn imap() -> Imap {
     let settings = Settings {
         listen_tls: TlsMode::None,
         upstream_tls: TlsMode::Implicit,
         default_domain: "example.org".to_string(),
         folders: Arc::new(FolderRules::new(&shared())),
     };
-    Session::new(Box::new(Imap::new(settings)))
+    Imap::new(settings)
+}
+
+fn session() -> Session {
+    Session::new(Box::new(imap()))
+}
+
+#[test]
+fn what_stands_behind_a_long_message_passes_before_its_end_in_any_pieces() {
+    let response = format!("* 1 FETCH (BODY[] {{20000}}\r\n{} UID 7)\r\n", "x".repeat(20_000));
+    let lines = |cut: usize| {
+        let mut session = session();
+        session.feed(Side::Server, b"* OK ready\r\n");
+        session.feed(Side::Client, b"a LOGIN joe pw\r\n");
+        session.feed(Side::Server, b"a OK in\r\n");
+        let (before, behind) = response.as_bytes().split_at(cut);
+        session.feed(Side::Server, before);
+        session.feed(Side::Server, behind);
+        session.host.lines()
+    };
+    for cut in response.len() - 10..response.len() {
+        assert_eq!(lines(cut), lines(0), "at {cut}");
+    }
 }
 
 proptest! {
@@ -893,7 +1152,11 @@ proptest! {
             }
             said[usize::from(side == Side::Server)].extend(bytes);
         }
-        prop_assert_eq!(plain.host.lines(), cut.host.lines());
+        let (left, right) = (plain.host.lines(), cut.host.lines());
+        let differs = left.iter().zip(&right).position(|(left, right)| left != right);
+        let differs = differs.map(|at| (at, &left[at.saturating_sub(2)..at + 2], &right[at.saturating_sub(2)..at + 2]));
+        prop_assert_eq!(differs, None);
+        prop_assert_eq!(left.len(), right.len());
         prop_assert_eq!(plain.host.sent(Side::Server), said[0].clone());
         let expected = String::from_utf8_lossy(&said[1]).replace(" COMPRESS=DEFLATE", "");
         prop_assert_eq!(plain.host.sent(Side::Client), expected.into_bytes());
