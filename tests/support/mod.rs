@@ -33,7 +33,7 @@ pub const PASSWORD: &str = "s3kr3t-Pa55";
 pub const START: Duration = Duration::from_secs(20);
 
 /// How long one client program may take.
-pub const CLIENT: Duration = Duration::from_secs(60);
+pub const CLIENT: Duration = Duration::from_secs(120);
 
 /// Asks until it is so; fails the test with `what` once the deadline is over.
 pub fn wait_until(what: &str, deadline: Duration, mut is_so: impl FnMut() -> bool) {
