@@ -271,8 +271,16 @@ fn imaplib_message_by_message_and_pipelined() {
         }
         all += "z LOGOUT\r\n";
         wire.send(all.as_bytes());
-        wire.rest();
-        timeless(&wire.heard)
+        // Dovecot works on several commands at a time; in which order it answers depends on how fast we read.
+        let mut responses = Vec::new();
+        loop {
+            let response = wire.imap_response();
+            let last = response.starts_with(b"z ");
+            responses.push(timeless(&response));
+            if last {
+                return sorted(responses).concat();
+            }
+        }
     };
     assert_same(&session(direct, "direcu@example.org"), &session(passed, "passec@example.org"), "pipelined");
     expected.extend(samples.iter().map(|s| received("passec@example.org", "", &s.bytes)));

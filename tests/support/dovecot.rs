@@ -43,7 +43,8 @@ impl Default for DovecotOptions {
     }
 }
 
-/// Ports, in the order imap, imaps, pop3, pop3s.
+/// Ports, in the order imap, imaps, pop3, pop3s. (No list index: several sessions that open a new mailbox at the same time
+/// make Dovecot 2.3.19 panic over its lock.)
 pub struct Dovecot {
     _daemon: Daemon,
     dir: PathBuf,
@@ -277,7 +278,7 @@ first_valid_uid = 1
 first_valid_gid = 1
 mail_max_userip_connections = 0
 mail_location = {location}
-maildir_very_dirty_syncs = no
+mailbox_list_index = no
 pop3_uidl_format = %08Xu%08Xv
 imap_capability = +SPECIAL-USE
 passdb {{
