@@ -119,8 +119,9 @@ pub fn fetchmail(lab: &Lab, at: Endpoint, server: &str, user: &str, more: &str, 
         got = got.display(),
     );
     private(&home.join("rc"), &rc);
-    let rc = home.join("rc");
-    let args = ["-f", rc.to_str().unwrap(), "-v", "--nosyslog", "-i", "ids"];
+    let (rc, lock) = (home.join("rc"), home.join("lock"));
+    // For root its lock is one for the whole machine.
+    let args = ["-f", rc.to_str().unwrap(), "-v", "--nosyslog", "-i", "ids", "--pidfile", lock.to_str().unwrap()];
     let output = run_with_input("fetchmail", &args, b"", &home).ok();
     assert!(output.text().contains(verb), "fetchmail did not {verb}:\n{}", output.text());
     super::replaced(&fs::read(got).unwrap_or_default(), user, "USER")
