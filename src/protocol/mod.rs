@@ -40,7 +40,12 @@ pub struct DraftId(pub u32);
 /// The archive could not keep the message and `on_archive_failure = refuse` forbids to pass it. The host has logged and
 /// counted it, and the draft is gone. With `pass` the host never answers so: it swallows what follows for that draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
+pub enum Refused {
+    /// For now: it may be tried again.
+    Unavailable,
+    /// It is larger than `max_message_size`, and always will be.
+    TooLarge,
+}
 
 /// Why a session ends. What the administrator reads in the closing line (`reason=`).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! -> C: +OK                       … or to the client,
 //! -> begin 1 me@example.com INBOX     or another action, see below; `...` at the end stands for any rest
 //! -> nothing                      nothing happened since the last such lines
-//! fail settle                     the next `begin`, `append`, `prepare` or `settle` is refused
+//! fail settle                     the next `begin`, `append`, `prepare` or `settle` is refused (`fail begin large`: as too large)
 //! tls C                           the handshake that was asked for succeeded (before it nothing of that side is delivered)
 //! eof S                           that side closed
 //! outstanding yes                 what the protocol must say now
@@ -204,7 +204,8 @@ impl Recorder {
 
     /// The next call of `begin`, `append`, `prepare` or `settle` is refused.
     pub(crate) fn refuse(&mut self, call: &str) {
-        assert!(matches!(call, "begin" | "append" | "prepare" | "settle"), "{call} cannot be refused");
+        let calls = ["begin", "begin large", "append", "append large", "prepare", "settle"];
+        assert!(calls.contains(&call), "{call} cannot be refused");
         self.refuse.push(call.to_owned());
     }
 
@@ -213,9 +214,11 @@ impl Recorder {
         self.ops.push(Op::Other(text));
     }
 
-    fn refused(&mut self, call: &str) -> bool {
-        let at = self.refuse.iter().position(|refused| refused == call);
-        at.map(|at| self.refuse.remove(at)).is_some()
+    /// Whether this call is to be refused, and with which reason.
+    fn refused(&mut self, call: &str) -> Option<Refused> {
+        let at = self.refuse.iter().position(|refused| refused.split(' ').next() == Some(call))?;
+        let large = self.refuse.remove(at).ends_with(" large");
+        Some(if large { Refused::TooLarge } else { Refused::Unavailable })
     }
 
     fn must_be(&self, draft: DraftId, state: Draft) {
@@ -260,9 +263,9 @@ impl Host for Recorder {
         });
         let to = to.collect::<Vec<_>>().join(", ");
         let size = size.map_or_else(String::new, |size| format!(" size={size}"));
-        if self.refused("begin") {
+        if let Some(refused) = self.refused("begin") {
             self.other(format!("begin {to}{size} refused"));
-            return Err(Refused);
+            return Err(refused);
         }
         self.last_draft += 1;
         self.drafts.insert(DraftId(self.last_draft), Draft::Open);
@@ -272,10 +275,10 @@ impl Host for Recorder {
 
     fn append(&mut self, draft: DraftId, bytes: &[u8]) -> Result<(), Refused> {
         self.must_be(draft, Draft::Open);
-        if self.refused("append") {
+        if let Some(refused) = self.refused("append") {
             self.drafts.remove(&draft);
             self.other(format!("append {} refused", draft.0));
-            return Err(Refused);
+            return Err(refused);
         }
         if !bytes.is_empty() {
             self.ops.push(Op::Append(draft.0, bytes.to_vec()));
@@ -287,10 +290,10 @@ impl Host for Recorder {
         self.must_be(draft, Draft::Open);
         self.must_be(other, Draft::Open);
         self.drafts.remove(&other);
-        if self.refused("append") {
+        if let Some(refused) = self.refused("append") {
             self.drafts.remove(&draft);
             self.other(format!("append_draft {} {} refused", draft.0, other.0));
-            return Err(Refused);
+            return Err(refused);
         }
         self.other(format!("append_draft {} {}", draft.0, other.0));
         Ok(())
@@ -303,10 +306,10 @@ impl Host for Recorder {
 
     fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
         self.must_be(draft, Draft::Open);
-        if self.refused("prepare") {
+        if let Some(refused) = self.refused("prepare") {
             self.drafts.remove(&draft);
             self.other(format!("prepare {} refused", draft.0));
-            return Err(Refused);
+            return Err(refused);
         }
         self.drafts.insert(draft, Draft::Prepared);
         self.other(format!("prepare {}", draft.0));
@@ -327,9 +330,9 @@ impl Host for Recorder {
 
     fn settle(&mut self) -> Result<(), Refused> {
         self.drafts.retain(|_, state| *state != Draft::Finished);
-        if self.refused("settle") {
+        if let Some(refused) = self.refused("settle") {
             self.other("settle refused".to_owned());
-            return Err(Refused);
+            return Err(refused);
         }
         self.other("settle".to_owned());
         Ok(())
@@ -723,7 +726,7 @@ mod tests {
         recorder.append(draft, b"kept").unwrap();
         assert_eq!(recorder.appended(1), b"kept");
         recorder.refuse("append");
-        assert_eq!(recorder.append(draft, b"x"), Err(Refused));
+        assert_eq!(recorder.append(draft, b"x"), Err(Refused::Unavailable));
         assert_eq!(recorder.drafts_left(), 0);
         recorder.finish(draft);
     }

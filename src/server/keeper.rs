@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::counters::Counters;
-use crate::archive::{Archive, Destination, Draft, Kept, Owner};
+use crate::archive::{self, Archive, Destination, Draft, Kept, Owner};
 use crate::config::{Kind, OnArchiveFailure};
 use crate::net::relay::{Wire, Wired};
 use crate::protocol::{DraftId, End, Host, Refused, Side};
@@ -66,6 +66,24 @@ pub(super) struct Keeper {
     user: Option<Owner>,
     identified: bool,
     tally: Tally,
+}
+
+/// Why a message is not kept: for the log, and for the protocol.
+struct Failure {
+    reason: String,
+    refused: Refused,
+}
+
+impl Failure {
+    fn too_large(max: u64) -> Failure {
+        Failure { reason: format!("it is larger than max_message_size ({max} octets)"), refused: Refused::TooLarge }
+    }
+}
+
+impl From<archive::Error> for Failure {
+    fn from(e: archive::Error) -> Failure {
+        Failure { reason: e.to_string(), refused: Refused::Unavailable }
+    }
 }
 
 enum State {
@@ -158,10 +176,10 @@ impl Keeper {
     }
 
     /// The verdict on a draft that has failed, by the policy.
-    fn verdict(&mut self, id: DraftId) -> Result<(), Refused> {
+    fn verdict(&mut self, id: DraftId, refused: Refused) -> Result<(), Refused> {
         if self.refusing() {
             self.drafts.remove(&id);
-            return Err(Refused);
+            return Err(refused);
         }
         self.drafts.insert(id, State::Dead);
         Ok(())
@@ -171,19 +189,19 @@ impl Keeper {
     fn on_open(
         &mut self,
         id: DraftId,
-        operation: impl FnOnce(&mut Draft) -> Result<(), String>,
+        operation: impl FnOnce(&mut Draft) -> Result<(), Failure>,
     ) -> Result<(), Refused> {
         match self.drafts.get_mut(&id) {
             Some(State::Open(draft)) => {
-                let Err(reason) = operation(draft) else { return Ok(()) };
+                let Err(failure) = operation(draft) else { return Ok(()) };
                 let to: Vec<Destination> = draft.destinations().cloned().collect();
-                self.failure(&to, &reason);
-                self.verdict(id)
+                self.failure(&to, &failure.reason);
+                self.verdict(id, failure.refused)
             }
             Some(State::Dead) => Ok(()),
             Some(State::Prepared(_)) | None => {
                 log::error!("{} draft {} is used after its end: a bug of MailStore", self.label, id.0);
-                if self.refusing() { Err(Refused) } else { Ok(()) }
+                if self.refusing() { Err(Refused::Unavailable) } else { Ok(()) }
             }
         }
     }
@@ -270,14 +288,14 @@ impl Host for Keeper {
         self.identified = true;
         let max = self.policy.max_message_size;
         let begun = match size {
-            Some(size) if size > max => Err(format!("{size} octets are more than max_message_size ({max})")),
-            _ => self.archive.begin(to).map_err(|e| e.to_string()),
+            Some(size) if size > max => Err(Failure::too_large(max)),
+            _ => self.archive.begin(to).map_err(Failure::from),
         };
         match begun {
             Ok(draft) => Ok(self.insert(State::Open(draft))),
-            Err(reason) => {
-                self.failure(to, &reason);
-                if self.refusing() { Err(Refused) } else { Ok(self.insert(State::Dead)) }
+            Err(failure) => {
+                self.failure(to, &failure.reason);
+                if self.refusing() { Err(failure.refused) } else { Ok(self.insert(State::Dead)) }
             }
         }
     }
@@ -286,9 +304,9 @@ impl Host for Keeper {
         let max = self.policy.max_message_size;
         self.on_open(draft, |draft| {
             if draft.size().saturating_add(bytes.len() as u64) > max {
-                return Err(format!("it is larger than max_message_size ({max} octets)"));
+                return Err(Failure::too_large(max));
             }
-            draft.append(bytes).map_err(|e| e.to_string())
+            draft.append(bytes).map_err(Failure::from)
         })
     }
 
@@ -297,9 +315,9 @@ impl Host for Keeper {
         match self.drafts.remove(&other) {
             Some(State::Open(other)) => self.on_open(draft, |draft| {
                 if draft.size().saturating_add(other.size()) > max {
-                    return Err(format!("it is larger than max_message_size ({max} octets)"));
+                    return Err(Failure::too_large(max));
                 }
-                draft.append_draft(other).map_err(|e| e.to_string())
+                draft.append_draft(other).map_err(Failure::from)
             }),
             // A part is missing, which has been told: without it the whole is none either.
             Some(State::Dead) => {
@@ -307,7 +325,8 @@ impl Host for Keeper {
                 Ok(())
             }
             Some(State::Prepared(_)) | None => {
-                self.on_open(draft, |_| Err("a part of it is missing: a bug of MailStore".to_owned()))
+                let reason = "a part of it is missing: a bug of MailStore".to_owned();
+                self.on_open(draft, |_| Err(Failure { reason, refused: Refused::Unavailable }))
             }
         }
     }
@@ -319,7 +338,7 @@ impl Host for Keeper {
     }
 
     fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
-        self.on_open(draft, |draft| draft.prepare().map_err(|e| e.to_string()))?;
+        self.on_open(draft, |draft| draft.prepare().map_err(Failure::from))?;
         match self.drafts.remove(&draft) {
             Some(State::Open(prepared)) => {
                 self.drafts.insert(draft, State::Prepared(prepared));
@@ -351,7 +370,7 @@ impl Host for Keeper {
     fn settle(&mut self) -> Result<(), Refused> {
         self.settle_finished();
         let failed = std::mem::take(&mut self.failed);
-        if failed && self.refusing() { Err(Refused) } else { Ok(()) }
+        if failed && self.refusing() { Err(Refused::Unavailable) } else { Ok(()) }
     }
 
     fn abort(&mut self, draft: DraftId) {

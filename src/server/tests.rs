@@ -251,7 +251,7 @@ fn tally(kept: u64, duplicates: u64, not_kept: u64) -> Tally {
 #[test]
 fn what_is_too_large_is_refused_or_passes_uncounted_twice() {
     let to = [destination("a@example.org")];
-    for (policy, verdict) in [(OnArchiveFailure::Refuse, Err(Refused)), (OnArchiveFailure::Pass, Ok(()))] {
+    for (policy, verdict) in [(OnArchiveFailure::Refuse, Err(Refused::TooLarge)), (OnArchiveFailure::Pass, Ok(()))] {
         let spool = tempfile::tempdir().unwrap();
         let mut keeper = keeper(spool.path(), policy);
         assert_eq!(keeper.begin(&to, Some(11)).map(|_| ()), verdict);
@@ -281,7 +281,7 @@ fn a_spool_that_fails_is_told_at_begin_and_at_settle() {
     let blocked = dir.path().join("file");
     fs::write(&blocked, b"").unwrap();
     let mut refusing = keeper(&blocked, OnArchiveFailure::Refuse);
-    assert_eq!(refusing.begin(&to, None), Err(Refused));
+    assert_eq!(refusing.begin(&to, None), Err(Refused::Unavailable));
     assert_eq!(refusing.tally(), tally(0, 0, 1));
 
     let spool = dir.path().join("spool");
@@ -292,7 +292,7 @@ fn a_spool_that_fails_is_told_at_begin_and_at_settle() {
     fs::remove_dir(spool.join("a@example.org/new")).unwrap();
     fs::write(spool.join("a@example.org/new"), b"").unwrap();
     refusing.finish(draft);
-    assert_eq!(refusing.settle(), Err(Refused));
+    assert_eq!(refusing.settle(), Err(Refused::Unavailable));
     assert_eq!(refusing.settle(), Ok(()), "told once");
     assert_eq!(refusing.tally(), tally(0, 0, 1));
 }

@@ -44,22 +44,22 @@ impl Host for Toy {
     fn logged_in(&mut self, _: &Owner) {}
     fn logged_out(&mut self) {}
     fn begin(&mut self, _: &[Destination], _: Option<u64>) -> Result<DraftId, Refused> {
-        Err(Refused)
+        Err(Refused::Unavailable)
     }
     fn append(&mut self, _: DraftId, _: &[u8]) -> Result<(), Refused> {
-        Err(Refused)
+        Err(Refused::Unavailable)
     }
     fn append_draft(&mut self, _: DraftId, _: DraftId) -> Result<(), Refused> {
-        Err(Refused)
+        Err(Refused::Unavailable)
     }
     fn date(&mut self, _: DraftId, _: i64) {}
     fn prepare(&mut self, _: DraftId) -> Result<(), Refused> {
-        Err(Refused)
+        Err(Refused::Unavailable)
     }
     fn commit(&mut self, _: DraftId) {}
     fn finish(&mut self, _: DraftId) {}
     fn settle(&mut self) -> Result<(), Refused> {
-        Err(Refused)
+        Err(Refused::Unavailable)
     }
     fn abort(&mut self, _: DraftId) {}
     fn login_failed(&mut self, _: &str) {}

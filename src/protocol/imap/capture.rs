@@ -366,7 +366,7 @@ fn join(header: Header, text: DraftId, to: Option<Destination>, host: &mut dyn H
     let Ok(draft) = begun else {
         // The session may go on without this message: the text must not stay open until it ends.
         host.abort(text);
-        return Err(Refused);
+        return Err(Refused::Unavailable);
     };
     host.append_draft(draft, text)?;
     Ok(draft)

@@ -557,8 +557,12 @@ impl Imap {
                 *octets = Octets::Message(Some(draft));
                 Verdict::Forward
             }
-            Err(Refused) => {
+            Err(Refused::Unavailable) => {
                 Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string())
+            }
+            // RFC 7889, section 4.
+            Err(Refused::TooLarge) => {
+                Verdict::Refuse("NO [TOOBIG] the message is larger than what is archived here".to_string())
             }
         }
     }
@@ -643,7 +647,7 @@ impl Imap {
                     Part::Text(text) => command::asks_for_text(text),
                     Part::Literal(_) => false,
                 });
-                Kind::Fetch { chunk, content, withheld: false }
+                Kind::Fetch { chunk, content, withheld: None }
             }
             b"IDLE" => {
                 mode = Mode::Idle;

@@ -23,7 +23,7 @@ use self::capture::Capture;
 use self::client::ClientSide;
 use self::server::ServerSide;
 use super::sasl::Exchange;
-use super::{DraftId, End, Farewell, Host, Protocol, Side};
+use super::{DraftId, End, Farewell, Host, Protocol, Refused, Side};
 use crate::archive::Owner;
 use crate::config::TlsMode;
 
@@ -107,7 +107,7 @@ enum Kind {
         /// It asks for message text, not only for flags and headers.
         content: bool,
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
-        withheld: bool,
+        withheld: Option<Refused>,
     },
     Idle {
         /// The server has said `+`.
@@ -148,7 +148,7 @@ impl Outstanding {
     }
 
     /// What is being answered: servers may mix the answers of several FETCHes.
-    fn fetches(&mut self) -> impl Iterator<Item = (&mut Option<u64>, &mut bool)> {
+    fn fetches(&mut self) -> impl Iterator<Item = (&mut Option<u64>, &mut Option<Refused>)> {
         self.list.iter_mut().filter_map(|pending| match &mut pending.kind {
             Kind::Fetch { chunk, withheld, .. } => Some((chunk, withheld)),
             _ => None,

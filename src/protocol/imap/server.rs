@@ -11,7 +11,7 @@ use crate::archive::{Destination, Owner};
 use crate::config::TlsMode;
 use crate::logging::{escape, quote};
 use crate::protocol::line::trim_ending;
-use crate::protocol::{End, Farewell, Host, Side};
+use crate::protocol::{End, Farewell, Host, Refused, Side};
 
 /// Longest line that is looked at as a whole, in octets. Data lines may be longer (`SEARCH` over a big mailbox) and pass unread.
 const LINE_LEN_MAX: usize = 64 * 1024;
@@ -387,17 +387,23 @@ impl Imap {
             host.send(Side::Client, &refusal("the login does not say whose mailbox it is for"));
             return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
         }
-        let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
-        if withheld && self.client.holds_deletion() {
+        let withheld = match pending.kind {
+            Kind::Fetch { withheld, .. } => withheld,
+            _ => None,
+        };
+        if withheld.is_some() && self.client.holds_deletion() {
             // It did not wait for this answer: deleted, the message would be nowhere.
             return self.not_kept(host);
         }
         self.consequences(pending, status, host);
         let line = match withheld {
-            true => {
+            Some(Refused::Unavailable) => {
                 [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat()
             }
-            false => capability::filter_status(line, self.capability_context(), true),
+            Some(Refused::TooLarge) => {
+                [tag, b" NO [LIMIT] a message is larger than what is archived here and was held back\r\n"].concat()
+            }
+            None => capability::filter_status(line, self.capability_context(), true),
         };
         host.send(Side::Client, &line);
     }
@@ -502,7 +508,9 @@ impl Imap {
         // Passes first whatever the pieces that it came in; the line end that completes the response does not.
         let before = if event == Event::Complete { taken - 1 } else { 0 };
         self.deliver(&mut fetch, &bytes[..before], host);
-        if self.capture.event(&event, chunked, host).is_err() && !self.withhold(&mut fetch) {
+        if let Err(refused) = self.capture.event(&event, chunked, host)
+            && !self.withhold(&mut fetch, refused)
+        {
             self.capture.abandon(host);
             self.not_kept(host);
             return taken;
@@ -522,12 +530,12 @@ impl Imap {
     }
 
     /// The response's message cannot be kept. True: nothing of it has passed, and nothing will.
-    fn withhold(&mut self, fetch: &mut Fetch) -> bool {
+    fn withhold(&mut self, fetch: &mut Fetch, refused: Refused) -> bool {
         let unseen = matches!(fetch.delivery, Delivery::Held(_) | Delivery::Withheld);
         if unseen {
             fetch.delivery = Delivery::Withheld;
             // Whose answer it was is not said; a NO too many only makes the client ask again.
-            self.commands.fetches().for_each(|(_, withheld)| *withheld = true);
+            self.commands.fetches().for_each(|(_, withheld)| *withheld = Some(refused));
         }
         unseen
     }

@@ -783,6 +783,24 @@ fn messages_that_go_up_unanswered_are_not_without_number() {
 }
 
 #[test]
+fn what_is_too_large_is_refused_as_such() {
+    selected(
+        r#"
+        fail begin large
+        C: c APPEND Sent {5}
+        -> begin joe@example.org .Sent outgoing size=5 refused
+        -> C: c NO [TOOBIG] the message is larger than what is archived here
+        C: d FETCH 1 RFC822
+        -> S: d FETCH 1 RFC822
+        fail begin large
+        S: * 1 FETCH (RFC822 {3}\r\nabc)\r\nd OK done
+        -> begin joe@example.org INBOX size=3 refused
+        -> C: d NO [LIMIT] a message is larger than what is archived here and was held back
+        "#,
+    );
+}
+
+#[test]
 fn an_append_waits_for_a_login_that_is_not_decided() {
     run(r#"
         S: * OK ready

@@ -80,7 +80,7 @@ impl Pop3 {
                 let (taken, event) = dot.step(bytes);
                 match event {
                     Event::Data { raw, message } => {
-                        if !message.is_empty() && host.append(draft, message) == Err(Refused) {
+                        if !message.is_empty() && host.append(draft, message).is_err() {
                             self.fault(NOT_KEPT, host);
                         } else {
                             host.send(Side::Client, raw);
@@ -88,7 +88,7 @@ impl Pop3 {
                     }
                     Event::End => {
                         host.finish(draft);
-                        if host.settle() == Err(Refused) {
+                        if host.settle().is_err() {
                             self.fault(NOT_KEPT, host);
                         } else {
                             host.send(Side::Client, TERMINATOR);
@@ -210,12 +210,14 @@ impl Pop3 {
             Ask::Listing => Reading::Listing(Unstuffer::lenient()),
             Ask::Capa => Reading::Capabilities,
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
-            Ask::Message => match self.begin(host) {
+            Ask::Message => match self.begin(announced(line), host) {
                 Ok(draft) => Reading::Message(Unstuffer::lenient(), draft),
                 // Its deletion may be what waits, and the server would do that.
-                Err(why) if self.line_waits => return self.turn_away(why, NOT_KEPT, host),
+                Err(_) if self.line_waits => {
+                    return self.turn_away("the message could not be kept, come back later", NOT_KEPT, host);
+                }
                 Err(why) => {
-                    host.send(Side::Client, &refusal(why));
+                    host.send(Side::Client, format!("-ERR {why}\r\n").as_bytes());
                     self.reading = Reading::Refused(Unstuffer::lenient());
                     return;
                 }
@@ -243,14 +245,18 @@ impl Pop3 {
         self.replied(host);
     }
 
-    /// A draft for the owner of this moment of the stream. Sizes in the text of `+OK` are not to be trusted, so none is told.
-    fn begin(&self, host: &mut dyn Host) -> Result<DraftId, &'static str> {
+    /// A draft for the owner of this moment of the stream. `announced`: octets; not to be trusted for more than to refuse in time what
+    /// is too large, while the client can still be told so and go on with its other messages. The error has its response code (RFC 3206).
+    fn begin(&self, announced: Option<u64>, host: &mut dyn Host) -> Result<DraftId, &'static str> {
         let Some(owner) = &self.owner else {
             host.note("a message was refused: no login was seen");
-            return Err("the message cannot be kept without a login");
+            return Err("[SYS/TEMP] the message cannot be kept without a login");
         };
         let to = Destination { owner: owner.clone(), folder: Folder::inbox(), outgoing: false };
-        host.begin(&[to], None).map_err(|Refused| "the message could not be kept, come back later")
+        host.begin(&[to], announced).map_err(|refused| match refused {
+            Refused::Unavailable => "[SYS/TEMP] the message could not be kept, come back later",
+            Refused::TooLarge => "[SYS/PERM] the message is larger than what is kept here",
+        })
     }
 
     fn capability_line(&mut self, line: &[u8], host: &mut dyn Host) {
@@ -291,3 +297,10 @@ impl Pop3 {
 const NOT_KEPT: &str = "a message could not be kept";
 const NO_SERVER: &str = "the mail server cannot be used now, come back later";
 const NO_NAME: &str = "the login does not say whose mailbox it is for";
+
+/// The size in a reply such as `+OK 1234 octets` to RETR (RFC 1939, section 5).
+fn announced(line: &[u8]) -> Option<u64> {
+    let mut words = std::str::from_utf8(line.trim_ascii_end()).ok()?.split(' ');
+    let (_ok, size, unit) = (words.next()?, words.next()?, words.next()?);
+    unit.eq_ignore_ascii_case("octets").then(|| size.parse().ok()).flatten()
+}

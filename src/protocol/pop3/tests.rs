@@ -786,7 +786,7 @@ fn a_message_is_kept_before_its_end_passes() {
         -> S: RETR 1
         outstanding yes
         S: +OK 120 octets
-        -> begin 1 me@example.com INBOX
+        -> begin 1 me@example.com INBOX size=120
         -> C: +OK 120 octets
         farewell shutdown none
         S: Subject: x
@@ -961,6 +961,22 @@ fn a_message_that_cannot_be_begun_is_refused_and_the_session_goes_on() {
          S: +OK
          -> C: +OK
          outstanding no",
+    );
+}
+
+#[test]
+fn a_message_that_is_too_large_is_refused_for_good_and_the_session_goes_on() {
+    play_logged_in(
+        "fail begin large
+         C: RETR 1
+         -> S: RETR 1
+         S: +OK 999999999 octets
+         -> begin me@example.com INBOX size=999999999 refused
+         -> C: -ERR [SYS/PERM] the message is larger than what is kept here
+         S: text
+         S: .
+         C: NOOP
+         -> S: NOOP",
     );
 }
 

@@ -9,7 +9,9 @@ use super::server::{Asked, Pending};
 use crate::protocol::dot::{Event, TERMINATOR, Unstuffer};
 use crate::protocol::{DraftId, End, Host, Refused, Side};
 
-pub(super) const NOT_KEPT: &[u8] = b"451 4.3.0 The message could not be kept, try again later\r\n";
+const NOT_KEPT: &[u8] = b"451 4.3.0 The message could not be kept, try again later\r\n";
+/// RFC 3463, section 3.4: it never will be.
+const TOO_LARGE: &[u8] = b"552 5.3.4 The message is larger than what is kept here\r\n";
 pub(super) const NOT_KEPT_CLOSING: &[u8] = b"421 4.3.0 A message could not be kept, try again later\r\n";
 const NOT_KEPT_REASON: &str = "the message could not be kept";
 const RESET_FIRST: &[u8] = b"503 5.5.1 A chunk was refused, RSET first\r\n";
@@ -79,8 +81,8 @@ impl Chunk {
 }
 
 impl Refusal {
-    fn not_kept() -> Refusal {
-        Refusal { reply: NOT_KEPT.to_vec(), why: NOT_KEPT_REASON.into(), swallowed: 0 }
+    fn not_kept(refused: Refused) -> Refusal {
+        Refusal { reply: reply_to(refused).to_vec(), why: NOT_KEPT_REASON.into(), swallowed: 0 }
     }
 }
 
@@ -106,7 +108,7 @@ impl Smtp {
                 self.ask(line, Asked::Data, host);
                 self.input = Input::DataAsked { draft };
             }
-            Err(Refused) => self.answer(NOT_KEPT, host),
+            Err(refused) => self.answer(reply_to(refused), host),
         }
     }
 
@@ -120,7 +122,7 @@ impl Smtp {
                 if data.refused.is_none() {
                     match append(&mut data.draft, message, host) {
                         Ok(()) => host.send(Side::Server, raw),
-                        Err(Refused) => data.refused = Some(Refusal::not_kept()),
+                        Err(refused) => data.refused = Some(Refusal::not_kept(refused)),
                     }
                 }
                 if let Some(refusal) = &mut data.refused {
@@ -152,7 +154,7 @@ impl Smtp {
     fn end_data(&mut self, host: &mut dyn Host) {
         let draft = self.input.take_draft();
         self.input = Input::Command;
-        if let Some(Err(Refused)) = draft.map(|draft| host.prepare(draft)) {
+        if let Some(Err(_)) = draft.map(|draft| host.prepare(draft)) {
             return self.answer_and_end(NOT_KEPT, NOT_KEPT_REASON, host);
         }
         host.send(Side::Server, TERMINATOR);
@@ -164,7 +166,7 @@ impl Smtp {
         let refusal = match std::mem::replace(&mut self.input, Input::Nothing) {
             Input::Data(Data { refused: Some(refusal), .. }) => refusal,
             Input::Chunk(Chunk { fate: Fate::Stuck(refusal), .. }) => refusal,
-            _ => Refusal::not_kept(),
+            _ => Refusal::not_kept(Refused::Unavailable),
         };
         self.answer_and_end(refusal.reply, refusal.why, host);
     }
@@ -182,14 +184,14 @@ impl Smtp {
             let size = self.transaction.size.unwrap_or(0).max(octets);
             self.chunking = Some(match self.begin(Some(size), host) {
                 Ok(draft) => Chunking { draft, refusal: None },
-                Err(Refused) => Chunking { draft: None, refusal: Some(NOT_KEPT) },
+                Err(refused) => Chunking { draft: None, refusal: Some(reply_to(refused)) },
             });
         }
         let Some(chunking) = &mut self.chunking else { return };
         if octets == 0 && last && chunking.refusal.is_none() {
             // The command itself ends the message.
             match chunking.draft.take() {
-                Some(draft) if host.prepare(draft) == Err(Refused) => chunking.refusal = Some(NOT_KEPT),
+                Some(draft) if host.prepare(draft).is_err() => chunking.refusal = Some(NOT_KEPT),
                 draft => {
                     self.chunking = None;
                     return self.ask(line, Asked::Chunk { last: true, whole: true, draft }, host);
@@ -227,8 +229,8 @@ impl Smtp {
         if let Fate::Passes = chunk.fate {
             match self.chunking.as_mut().map_or(Ok(()), |chunking| append(&mut chunking.draft, bytes, host)) {
                 Ok(()) => host.send(Side::Server, bytes),
-                Err(Refused) => {
-                    chunk.fate = Fate::Stuck(Refusal::not_kept());
+                Err(refused) => {
+                    chunk.fate = Fate::Stuck(Refusal::not_kept(refused));
                     stuck = true;
                 }
             }
@@ -319,6 +321,14 @@ impl Smtp {
             host.abort(draft);
         }
         self.transaction = super::envelope::Transaction::none();
+    }
+}
+
+/// What the client is told of a message that cannot be kept.
+fn reply_to(refused: Refused) -> &'static [u8] {
+    match refused {
+        Refused::Unavailable => NOT_KEPT,
+        Refused::TooLarge => TOO_LARGE,
     }
 }
 

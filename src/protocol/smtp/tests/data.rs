@@ -338,6 +338,10 @@ fn no_draft_no_data() {
         C: DATA
         -> begin a@one.example INBOX outgoing refused
         -> C: 451 4.3.0 The message could not be kept, try again later
+        fail begin large
+        C: DATA
+        -> begin a@one.example INBOX outgoing refused
+        -> C: 552 5.3.4 The message is larger than what is kept here
         C: DATA
         -> begin 1 a@one.example INBOX outgoing
         -> S: DATA
