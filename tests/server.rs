@@ -229,6 +229,22 @@ fn smtp<S: Read + Write>(stream: S) {
     }
 }
 
+/// An IMAP server that answers a FETCH with a hundred small messages.
+fn imap<S: Read + Write>(stream: S) {
+    let mut peer = Peer(BufReader::new(stream));
+    peer.say("* OK toy");
+    loop {
+        let line = peer.line();
+        let Some((tag, command)) = line.split_once(' ') else { return };
+        if command.starts_with("FETCH") {
+            for n in 100..200 {
+                peer.say(&format!("* {n} FETCH (BODY[] {{19}}\r\nSubject: {n}\r\n\r\n.\r\n)"));
+            }
+        }
+        peer.say(&format!("{tag} OK done"));
+    }
+}
+
 fn serve(session: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -445,6 +461,24 @@ fn a_silent_client_is_sent_away() {
     assert_eq!(client.line(), "");
     drop(client);
     assert!(proxies.wait_for(" closed ").contains("(login_timeout)"));
+}
+
+#[test]
+fn many_small_messages_need_few_files() {
+    let mut proxies = Proxies::start(&plain("imap", serve(imap)));
+    // Enough for the session, not for as many drafts as it may hold until they are flushed together.
+    let limit = ["--nofile=32:32".to_owned(), "--pid".to_owned(), proxies.child.id().to_string()];
+    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+    let mut client = proxies.client("imap");
+    assert_eq!(client.line(), "* OK toy");
+    assert_eq!(client.ask("a LOGIN ann@example.org secret"), "a OK done");
+    assert_eq!(client.ask("b SELECT INBOX"), "b OK done");
+    client.say("c FETCH 100:199 BODY[]");
+    let told = std::iter::repeat_with(|| client.line()).take(1000).find(|line| line.starts_with("c "));
+    assert_eq!(told.as_deref(), Some("c OK done"));
+    drop(client);
+    let closed = proxies.wait_for(" closed ");
+    assert!(closed.contains("kept=100 duplicates=0 not_kept=0"), "{closed}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::counters::Counters;
-use crate::archive::{Archive, Destination, Draft, Kept, Owner};
+use crate::archive::{self, Archive, Destination, Draft, Kept, Owner};
 use crate::config::{Kind, OnArchiveFailure};
 use crate::net::relay::{Wire, Wired};
 use crate::protocol::{DraftId, End, Host, Refused, Side};
@@ -155,6 +155,17 @@ impl Keeper {
         id
     }
 
+    /// Begins a draft. The finished ones hold files open, which may be what there are too few of: they are settled then.
+    fn begin_draft(&mut self, to: &[Destination]) -> Result<Draft, archive::Error> {
+        match self.archive.begin(to) {
+            Err(_) if !self.finished.is_empty() => {
+                self.settle_finished();
+                self.archive.begin(to)
+            }
+            begun => begun,
+        }
+    }
+
     /// The verdict on a draft that has failed, by the policy.
     fn verdict(&mut self, id: DraftId) -> Result<(), Refused> {
         if self.refusing() {
@@ -265,7 +276,7 @@ impl Host for Keeper {
         let max = self.policy.max_message_size;
         let begun = match size {
             Some(size) if size > max => Err(format!("{size} octets are more than max_message_size ({max})")),
-            _ => self.archive.begin(to).map_err(|e| e.to_string()),
+            _ => self.begin_draft(to).map_err(|e| e.to_string()),
         };
         match begun {
             Ok(draft) => Ok(self.insert(State::Open(draft))),
