@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -479,6 +480,26 @@ fn many_small_messages_need_few_files() {
     drop(client);
     let closed = proxies.wait_for(" closed ");
     assert!(closed.contains("kept=100 duplicates=0 not_kept=0"), "{closed}");
+}
+
+#[test]
+fn trying_the_configuration_as_root_leaves_no_spool_behind() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // Nobody else can become another user.
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let shared = "[mailstore]\nspool = deep/spool\nuser = nobody\n";
+    fs::write(dir.path().join("mailstore.ini"), shared.to_owned() + &plain("pop3", 995)).unwrap();
+    let tried = output(&["-t"], dir.path());
+    assert_eq!(tried.status.code(), Some(0), "{}", text(&tried.stderr));
+    assert!(!dir.path().join("deep").exists());
+    // Where the user cannot get to, a start would fail: so does the trial.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let tried = output(&["-t"], dir.path());
+    assert_eq!(tried.status.code(), Some(1));
+    assert!(text(&tried.stderr).contains("[mailstore] spool: "), "{}", text(&tried.stderr));
+    assert!(!dir.path().join("deep").exists());
 }
 
 #[test]
