@@ -503,6 +503,14 @@ fn trying_the_configuration_as_root_leaves_no_spool_behind() {
 }
 
 #[test]
+fn faults_that_nobody_hears_still_make_the_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("mailstore.ini"), "[pop3]\n").unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(program(&[], dir.path()).stderr(full).status().unwrap().code(), Some(1));
+}
+
+#[test]
 fn exit_codes_and_the_test_option() {
     let dir = tempfile::tempdir().unwrap();
     let ini = |text: &str| fs::write(dir.path().join("mailstore.ini"), text).unwrap();
