@@ -1,5 +1,6 @@
 //! The life of `start_proxies` between its start and its end: signals.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -62,7 +63,8 @@ pub fn run(file: PathBuf) -> ExitCode {
 
 fn failed(faults: &[Fault]) -> ExitCode {
     for fault in faults {
-        eprintln!("{fault}");
+        // Not by `eprintln!`, which panics where nobody listens: the exit status is told all the same.
+        let _ = writeln!(io::stderr(), "{fault}");
     }
     ExitCode::FAILURE
 }

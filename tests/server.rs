@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -231,6 +232,22 @@ fn smtp<S: Read + Write>(stream: S) {
             "QUIT" => return peer.say("221 bye"),
             _ => peer.say("250 ok"),
         }
+    }
+}
+
+/// An IMAP server that answers a FETCH with a hundred small messages.
+fn imap<S: Read + Write>(stream: S) {
+    let mut peer = Peer(BufReader::new(stream));
+    peer.say("* OK toy");
+    loop {
+        let line = peer.line();
+        let Some((tag, command)) = line.split_once(' ') else { return };
+        if command.starts_with("FETCH") {
+            for n in 100..200 {
+                peer.say(&format!("* {n} FETCH (BODY[] {{19}}\r\nSubject: {n}\r\n\r\n.\r\n)"));
+            }
+        }
+        peer.say(&format!("{tag} OK done"));
     }
 }
 
@@ -469,6 +486,52 @@ fn a_silent_client_is_sent_away() {
     assert_eq!(client.line(), "");
     drop(client);
     assert!(proxies.wait_for(" closed ").contains("(login_timeout)"));
+}
+
+#[test]
+fn many_small_messages_need_few_files() {
+    let mut proxies = Proxies::start(&plain("imap", serve(imap)));
+    // Enough for the session, not for as many drafts as it may hold until they are flushed together.
+    let limit = ["--nofile=32:32".to_owned(), "--pid".to_owned(), proxies.child.id().to_string()];
+    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+    let mut client = proxies.client("imap");
+    assert_eq!(client.line(), "* OK toy");
+    assert_eq!(client.ask("a LOGIN ann@example.org secret"), "a OK done");
+    assert_eq!(client.ask("b SELECT INBOX"), "b OK done");
+    client.say("c FETCH 100:199 BODY[]");
+    let told = std::iter::repeat_with(|| client.line()).take(1000).find(|line| line.starts_with("c "));
+    assert_eq!(told.as_deref(), Some("c OK done"));
+    drop(client);
+    let closed = proxies.wait_for(" closed ");
+    assert!(closed.contains("kept=100 duplicates=0 not_kept=0"), "{closed}");
+}
+
+#[test]
+fn trying_the_configuration_as_root_leaves_no_spool_behind() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // Nobody else can become another user.
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let shared = "[mailstore]\nspool = deep/spool\nuser = nobody\n";
+    fs::write(dir.path().join("mailstore.ini"), shared.to_owned() + &plain("pop3", 995)).unwrap();
+    let tried = output(&["-t"], dir.path());
+    assert_eq!(tried.status.code(), Some(0), "{}", text(&tried.stderr));
+    assert!(!dir.path().join("deep").exists());
+    // Where the user cannot get to, a start would fail: so does the trial.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let tried = output(&["-t"], dir.path());
+    assert_eq!(tried.status.code(), Some(1));
+    assert!(text(&tried.stderr).contains("[mailstore] spool: "), "{}", text(&tried.stderr));
+    assert!(!dir.path().join("deep").exists());
+}
+
+#[test]
+fn faults_that_nobody_hears_still_make_the_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("mailstore.ini"), "[pop3]\n").unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(program(&[], dir.path()).stderr(full).status().unwrap().code(), Some(1));
 }
 
 #[test]

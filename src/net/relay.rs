@@ -32,6 +32,8 @@ pub const QUEUE_SOFT: usize = 64 * 1024;
 pub const QUEUE_HARD: usize = 1024 * 1024;
 /// Octets read from one side and not yet taken by the protocol.
 pub const INPUT_MAX: usize = 32 * 1024;
+/// How long a session that always has something to do goes without a look at its limits and at the stop pipe.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A handshake in the middle of a session.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For [`Settings::client_closed_wait`].
@@ -125,6 +127,7 @@ pub fn run(
         settings,
         last_heard: now,
         polls: 0,
+        last_look: now,
         stopped: false,
     };
     let end = pump.pump();
@@ -209,6 +212,7 @@ struct Pump<'a, 'b> {
     settings: &'a Settings<'b>,
     last_heard: Instant,
     polls: u64,
+    last_look: Instant,
     /// The stop pipe was closed; it would be ready always.
     stopped: bool,
 }
@@ -227,8 +231,10 @@ impl Pump<'_, '_> {
             if let Some(end) = self.host.wire().end.clone() {
                 return end;
             }
-            if !progress {
-                self.sleep();
+            // Two peers that are always faster than we are would keep us from ever looking.
+            if !progress || self.last_look.elapsed() >= LOOK_EVERY {
+                self.sleep(progress);
+                self.last_look = Instant::now();
             }
         }
     }

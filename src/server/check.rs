@@ -3,16 +3,16 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use super::Prepared;
 use super::counters::Registry;
+use super::{Prepared, Root};
 use crate::config::{Config, Fault};
 
-/// Tries it all. Root is given up for it as at a start, so that the spool is tried by whom it is for.
+/// Tries it all, and leaves nothing behind. Root is set aside while the spool is tried, so that it is tried by whom it is for.
 ///
 /// # Errors
 /// Every fault found.
 pub fn test(config: &Config) -> Result<(), Vec<Fault>> {
-    Prepared::new(config, &Registry::default()).map(drop)
+    Prepared::new(config, &Registry::default(), Root::SetAside).map(drop)
 }
 
 /// The process that listens on this port, as far as this one may know: `dovecot (process 123)`. Reads Linux's /proc.

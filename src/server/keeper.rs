@@ -175,6 +175,17 @@ impl Keeper {
         id
     }
 
+    /// Begins a draft. The finished ones hold files open, which may be what there are too few of: they are settled then.
+    fn begin_draft(&mut self, to: &[Destination]) -> Result<Draft, archive::Error> {
+        match self.archive.begin(to) {
+            Err(_) if !self.finished.is_empty() => {
+                self.settle_finished();
+                self.archive.begin(to)
+            }
+            begun => begun,
+        }
+    }
+
     /// The verdict on a draft that has failed, by the policy.
     fn verdict(&mut self, id: DraftId, refused: Refused) -> Result<(), Refused> {
         if self.refusing() {
@@ -289,7 +300,7 @@ impl Host for Keeper {
         let max = self.policy.max_message_size;
         let begun = match size {
             Some(size) if size > max => Err(Failure::too_large(max)),
-            _ => self.archive.begin(to).map_err(Failure::from),
+            _ => self.begin_draft(to).map_err(Failure::from),
         };
         match begun {
             Ok(draft) => Ok(self.insert(State::Open(draft))),

@@ -98,7 +98,7 @@ impl Server {
         let machine = |e: io::Error| vec![general(&config, format!("the machine has no room: {e}"))];
         let (stop_read, stop_all) = stop_pipe().map_err(machine)?;
         let world = Arc::new(World::new(stop_read));
-        let Prepared { archive, proxies, sockets } = Prepared::new(&config, &world.counters)?;
+        let Prepared { archive, proxies, sockets } = Prepared::new(&config, &world.counters, Root::GivenUp)?;
         clear_up(&archive);
         let mut listening = Vec::new();
         for (key, index, socket) in sockets {
@@ -238,9 +238,17 @@ struct Prepared {
     sockets: Vec<(Key, usize, TcpListener)>,
 }
 
+/// What becomes of root, where `user` or `group` is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Root {
+    GivenUp,
+    /// Only while the spool is looked at; then all is as it was.
+    SetAside,
+}
+
 impl Prepared {
     /// In this order: certificates are read and ports are bound as root, the spool is looked at as the user it is for.
-    fn new(config: &Config, counters: &Registry) -> Result<Prepared, Vec<Fault>> {
+    fn new(config: &Config, counters: &Registry, root: Root) -> Result<Prepared, Vec<Fault>> {
         let archive = new_archive(config)?;
         let mut faults = Vec::new();
         let proxies = load_proxies(config, &archive, counters, &mut faults);
@@ -252,10 +260,14 @@ impl Prepared {
             }
         }
         privileges::prepare(&config.shared);
-        if let Err((key, why)) = privileges::drop_root(&config.shared) {
-            faults.push(shared_fault(config, key, why));
-        } else if let Err(e) = archive.check() {
-            faults.push(shared_fault(config, "spool", format!("cannot be used: {e}")));
+        let checked = match root {
+            Root::GivenUp => privileges::drop_root(&config.shared).map(|()| archive.check()),
+            Root::SetAside => privileges::try_as_user(&config.shared, || archive.check()),
+        };
+        match checked {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => faults.push(shared_fault(config, "spool", format!("cannot be used: {e}"))),
+            Err((key, why)) => faults.push(shared_fault(config, key, why)),
         }
         if faults.is_empty() { Ok(Prepared { archive, proxies, sockets }) } else { Err(faults) }
     }

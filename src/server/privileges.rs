@@ -3,11 +3,14 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User, chown, getegid, geteuid, getuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{
+    Gid, Group, Uid, User, chown, getegid, geteuid, getgroups, getuid, initgroups, setegid, seteuid, setgid, setgroups,
+    setuid,
+};
 
 use crate::config::Shared;
 
@@ -40,23 +43,9 @@ pub(super) fn prepare(shared: &Shared) {
 /// # Errors
 /// The key at fault, and why.
 pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
-    let Some((uid, gid)) = identity(shared)? else { return Ok(()) };
-    if !geteuid().is_root() {
-        if geteuid() != uid || getegid() != gid {
-            log::warn!("not started as root: user and group of the configuration are not applied");
-        }
-        return Ok(());
-    }
-    make_spool(&shared.spool, uid, gid)
-        .map_err(|e| ("spool", format!("{} cannot be made: {e}", shared.spool.display())))?;
-    let failed = |step: &'static str| move |e: nix::Error| ("user", format!("{step} failed: {e}"));
-    match User::from_uid(uid) {
-        Ok(Some(user)) => {
-            let name = std::ffi::CString::new(user.name).map_err(|e| ("user", e.to_string()))?;
-            initgroups(&name, gid).map_err(failed("initgroups"))?;
-        }
-        _ => setgroups(&[gid]).map_err(failed("setgroups"))?,
-    }
+    let Some((uid, gid)) = new_identity(shared)? else { return Ok(()) };
+    make_spool(&shared.spool, uid, gid).map_err(|e| unmade(shared, &e))?;
+    join_groups(uid, gid)?;
     setgid(gid).map_err(failed("setgid"))?;
     setuid(uid).map_err(failed("setuid"))?;
     let changed = getuid() == uid && geteuid() == uid && getegid() == gid;
@@ -64,6 +53,55 @@ pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
         return Err(("user", "root could not be given up".to_owned()));
     }
     Ok(())
+}
+
+/// Does something as `user` and `group`, with the spool made as [`drop_root`] makes it; then becomes root again and removes what was
+/// made. Before any thread is started.
+///
+/// # Errors
+/// As [`drop_root`].
+pub(super) fn try_as_user<T>(shared: &Shared, trial: impl FnOnce() -> T) -> Result<T, (&'static str, String)> {
+    let Some((uid, gid)) = new_identity(shared)? else { return Ok(trial()) };
+    let (root, groups) = (getegid(), getgroups().map_err(failed("getgroups"))?);
+    let made = make_spool(&shared.spool, uid, gid).map_err(|e| unmade(shared, &e))?;
+    let changed = join_groups(uid, gid)
+        .and_then(|()| setegid(gid).map_err(failed("setgid")))
+        .and_then(|()| seteuid(uid).map_err(failed("setuid")));
+    let result = changed.map(|()| trial());
+    let back = seteuid(Uid::from_raw(0)).and_then(|()| setegid(root)).and_then(|()| setgroups(&groups));
+    remove(&made);
+    back.map_err(failed("becoming root again"))?;
+    result
+}
+
+fn failed(step: &'static str) -> impl FnOnce(nix::Error) -> (&'static str, String) {
+    move |e| ("user", format!("{step} failed: {e}"))
+}
+
+fn unmade(shared: &Shared, e: &io::Error) -> (&'static str, String) {
+    ("spool", format!("{} cannot be made: {e}", shared.spool.display()))
+}
+
+fn join_groups(uid: Uid, gid: Gid) -> Result<(), (&'static str, String)> {
+    match User::from_uid(uid) {
+        Ok(Some(user)) => {
+            let name = std::ffi::CString::new(user.name).map_err(|e| ("user", e.to_string()))?;
+            initgroups(&name, gid).map_err(failed("initgroups"))
+        }
+        _ => setgroups(&[gid]).map_err(failed("setgroups")),
+    }
+}
+
+/// Whom to become, where that can be done.
+fn new_identity(shared: &Shared) -> Result<Option<(Uid, Gid)>, (&'static str, String)> {
+    let Some((uid, gid)) = identity(shared)? else { return Ok(None) };
+    if geteuid().is_root() {
+        return Ok(Some((uid, gid)));
+    }
+    if geteuid() != uid || getegid() != gid {
+        log::warn!("not started as root: user and group of the configuration are not applied");
+    }
+    Ok(None)
 }
 
 /// Whom to become. A `user` alone brings his own group.
@@ -87,20 +125,32 @@ fn identity(shared: &Shared) -> Result<Option<(Uid, Gid)>, (&'static str, String
 }
 
 /// A spool that is not there yet is made while there is the right to, and given to whom it is for. Folders above it that are missing
-/// stay root's, and can be passed through.
-fn make_spool(spool: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
+/// stay root's, and can be passed through. Returns what was made, outermost first; nothing stays where it fails.
+fn make_spool(spool: &Path, uid: Uid, gid: Gid) -> io::Result<Vec<PathBuf>> {
     let missing: Vec<&Path> =
         spool.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    let mut made = Vec::new();
     for dir in missing.into_iter().rev() {
         let mode = if dir == spool { 0o700 } else { 0o755 };
-        fs::create_dir(dir)?;
-        // Not by the mode of mkdir: the umask would have its way.
-        fs::set_permissions(dir, fs::Permissions::from_mode(mode))?;
-        if dir == spool {
-            chown(dir, Some(uid), Some(gid))?;
+        let result = fs::create_dir(dir).and_then(|()| {
+            made.push(dir.to_path_buf());
+            // Not by the mode of mkdir: the umask would have its way.
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode))?;
+            if dir == spool { Ok(chown(dir, Some(uid), Some(gid))?) } else { Ok(()) }
+        });
+        if let Err(e) = result {
+            remove(&made);
+            return Err(e);
         }
     }
-    Ok(())
+    Ok(made)
+}
+
+fn remove(made: &[PathBuf]) {
+    for dir in made.iter().rev() {
+        // Somebody may have begun to use it.
+        let _ = fs::remove_dir(dir);
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,14 @@ use crate::net::wait::{Need, happened, poll_until};
 
 /// How long a queue may stand still before the rest is given up.
 const FLUSH_STALL: Duration = Duration::from_secs(30);
+/// How long a queue may take in all, however it crawls.
+const FLUSH_MAX: Duration = Duration::from_secs(5 * 60);
 /// How long closing may take when the program is ending.
 const STOPPED: Duration = Duration::from_secs(2);
-/// How long, and for how many octets, a client that still sends is listened to after our FIN.
+/// How long a client that still sends is listened to after our FIN.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 1024 * 1024;
+/// How many octets of a peer are thrown away at most, after our FIN or while it takes nothing: a flood must not keep us busy.
+const DISCARD_MAX: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -31,7 +34,7 @@ impl Pump<'_, '_> {
         let mut deadline = begun + if self.stopped { STOPPED } else { stall };
         let mut state = [State::Flushing; 2];
         let mut lingering: Option<Instant> = None;
-        let mut drained = 0;
+        let mut drained = [0; 2];
         let mut scratch = vec![0; 16 * 1024];
         for leg in &mut self.legs {
             (leg.may_read, leg.may_write) = (true, true);
@@ -42,8 +45,9 @@ impl Pump<'_, '_> {
                 let i = index(side);
                 if state[i] == State::Flushing && self.write(side) {
                     progress = true;
+                    drained[i] = 0;
                     if !self.stopped {
-                        deadline = Instant::now() + stall;
+                        deadline = (Instant::now() + stall).min(begun + FLUSH_MAX);
                     }
                 }
                 let flushed = self.host.wire().queue(side).is_empty();
@@ -53,14 +57,13 @@ impl Pump<'_, '_> {
                     progress = true;
                 }
                 // Read on meanwhile: a peer that cannot get rid of its own bytes may not take ours.
-                let count = discard(leg, &mut scratch);
-                if side == Side::Client {
-                    drained += count;
+                if drained[i] <= DISCARD_MAX {
+                    drained[i] += discard(leg, &mut scratch);
                 }
             }
             if state == [State::Finished; 2] {
                 let since = *lingering.get_or_insert_with(|| {
-                    drained = 0;
+                    drained[index(Side::Client)] = 0;
                     Instant::now()
                 });
                 deadline = deadline.min(since + LINGER);
@@ -68,7 +71,7 @@ impl Pump<'_, '_> {
                 if client.stream.is_none()
                     || client.closed.is_some()
                     || client.broken.is_some()
-                    || drained > LINGER_OCTETS
+                    || drained[index(Side::Client)] > DISCARD_MAX
                 {
                     return;
                 }
@@ -77,12 +80,13 @@ impl Pump<'_, '_> {
                 return;
             }
             if !progress {
-                self.sleep_closing(state, &mut deadline);
+                let listening = drained.map(|count| count <= DISCARD_MAX);
+                self.sleep_closing(state, listening, &mut deadline);
             }
         }
     }
 
-    fn sleep_closing(&mut self, state: [State; 2], deadline: &mut Instant) {
+    fn sleep_closing(&mut self, state: [State; 2], listening: [bool; 2], deadline: &mut Instant) {
         let mut fds = Vec::with_capacity(3);
         let mut polled = [None; 2];
         for (i, leg) in self.legs.iter().enumerate() {
@@ -90,7 +94,7 @@ impl Pump<'_, '_> {
             if state[i] == State::Flushing {
                 events |= leg.write_need.flags();
             }
-            if leg.closed.is_none() {
+            if leg.closed.is_none() && listening[i] {
                 events |= PollFlags::POLLIN;
             }
             if let (Some(stream), None, false) = (&leg.stream, leg.broken, events.is_empty()) {

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -523,6 +525,75 @@ fn a_client_that_never_listens_is_left() {
     assert!(fault(&report).contains("idle_timeout"), "{report:?}");
     assert!(report.polls < 2000, "{} polls", report.polls);
     drop(rig.client);
+}
+
+#[test]
+fn what_a_client_sends_that_never_listens_is_not_swallowed_for_ever() {
+    let rig = rig(
+        Forward { outstanding: false },
+        Options { small: true, idle: Duration::from_millis(500), ..Options::default() },
+    );
+    let (mut client, mut server) = (rig.client, rig.server);
+    let full = thread::spawn(move || while server.write(&[b'x'; 8192]).is_ok() {});
+    let mut sent = 0;
+    while let Ok(n) = client.write(&[b'y'; 64 << 10]) {
+        sent += n;
+    }
+    let (report, ..) = rig.relay.join().unwrap();
+    assert!(fault(&report).contains("idle_timeout"), "{report:?}");
+    assert!(sent < 16 << 20, "{sent} octets");
+    full.join().unwrap();
+}
+
+/// The client always has more to say, and is never waited for.
+struct Endless {
+    client: TcpStream,
+    until: Instant,
+    ran_out: Arc<AtomicBool>,
+}
+
+impl Protocol for Endless {
+    fn input(&mut self, _: Side, bytes: &[u8], _: &mut dyn Host) -> usize {
+        if Instant::now() < self.until {
+            self.client.write_all(bytes).unwrap();
+        } else {
+            self.ran_out.store(true, Ordering::Relaxed);
+        }
+        bytes.len()
+    }
+    fn eof(&mut self, _: Side, _: &mut dyn Host) {}
+    fn tls_started(&mut self, _: Side, _: &mut dyn Host) {}
+    fn outstanding(&self) -> bool {
+        false
+    }
+    fn farewell(&self, _: Farewell) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[test]
+fn limits_hold_for_a_session_that_never_rests() {
+    let (mut client, relay_client) = pair(false);
+    let (server, relay_server) = pair(false);
+    let (stop_read, _stop_write) = stop().unwrap();
+    client.write_all(&vec![b'x'; 2 * INPUT_MAX]).unwrap();
+    let ran_out = Arc::<AtomicBool>::default();
+    let mut endless =
+        Endless { client, until: Instant::now() + Duration::from_secs(10), ran_out: Arc::clone(&ran_out) };
+    let settings = Settings {
+        login_deadline: Instant::now() + Duration::from_millis(50),
+        idle_timeout: Duration::from_millis(50),
+        client_closed_wait: LONG,
+        client_gone_wait: LONG,
+        acceptor: None,
+        connector: None,
+        stop: stop_read.as_fd(),
+    };
+    let (relay_client, relay_server) = (Stream::new(relay_client).unwrap(), Stream::new(relay_server).unwrap());
+    let report = run(relay_client, relay_server, &mut endless, &mut Toy::default(), &settings);
+    assert!(fault(&report).contains("login_timeout"), "{report:?}");
+    assert!(!ran_out.load(Ordering::Relaxed), "it ended only when the client fell silent");
+    drop(server);
 }
 
 #[test]

@@ -19,8 +19,8 @@ enum Limit {
 }
 
 impl Pump<'_, '_> {
-    /// Sleeps until a socket is ready, or ends the session because a limit is over.
-    pub(super) fn sleep(&mut self) {
+    /// Sleeps until a socket is ready, or ends the session because a limit is over. `busy`: looks, but does not sleep.
+    pub(super) fn sleep(&mut self, busy: bool) {
         let (deadline, limit) = self.next_limit();
         if deadline <= Instant::now() {
             return self.end_by(limit);
@@ -44,7 +44,7 @@ impl Pump<'_, '_> {
             queue.release();
             self.legs[i].input.release();
         }
-        if ready_already {
+        if ready_already && !busy {
             return;
         }
         let mut fds = Vec::with_capacity(3);
@@ -58,7 +58,7 @@ impl Pump<'_, '_> {
             }
         }
         self.polls += 1;
-        poll_until(&mut fds, Some(deadline));
+        poll_until(&mut fds, Some(if busy { Instant::now() } else { deadline }));
         let stopped = happened(&fds[0]);
         let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
         for (leg, found) in self.legs.iter_mut().zip(found) {

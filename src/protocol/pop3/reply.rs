@@ -4,7 +4,7 @@ use super::super::dot::{Event, TERMINATOR, Unstuffer};
 use super::super::{DraftId, End, Host, Protocol as _, Refused, Side};
 use super::capability;
 use super::command::Ask;
-use super::{Asked, Pop3, Stage, refusal};
+use super::{Asked, Pop3, Stage};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::TlsMode;
 use crate::logging::quote;
