@@ -189,6 +189,11 @@ fn pop3<S: Read + Write>(stream: S) {
         let line = peer.line();
         match line.split(' ').next().unwrap() {
             "" => return,
+            "PASS" if line.ends_with(" wrong") => peer.say("-ERR no"),
+            "RETR" if line.ends_with(" 666") => {
+                peer.say("+OK");
+                return peer.say("Subject: half");
+            }
             "RETR" => {
                 peer.say("+OK");
                 let stuffed = MESSAGE.replace("\r\n.", "\r\n..");
@@ -282,6 +287,25 @@ fn a_message_fetched_is_kept_and_told() {
     assert!(proxies.seen.iter().all(|line| !line.contains("secret") && !line.contains("dotted")));
     proxies.signal(Signal::SIGTERM);
     assert_eq!(proxies.end().code(), Some(0));
+}
+
+#[test]
+fn the_log_says_which_login_failed_and_whose_message_is_not_kept() {
+    let mut proxies = Proxies::start(&plain("pop3:main", serve(pop3)));
+    let mut client = proxies.client("pop3:main");
+    assert_eq!(client.line(), "+OK toy");
+    assert_eq!(client.ask("USER Ann@example.org"), "+OK");
+    assert_eq!(client.ask("PASS is wrong"), "-ERR no");
+    let failed = proxies.wait_for("login failed");
+    let (_, fields) = failed.split_once(" pop3:main login failed client=127.0.0.1:").unwrap();
+    assert!(fields.ends_with(" reason=the server refused it"), "{failed}");
+    assert!(!failed.to_lowercase().contains("ann") && !failed.contains("wrong"), "{failed}");
+
+    let mut client = proxies.client("pop3:main");
+    log_in(&mut client);
+    assert_eq!(client.ask("RETR 666"), "+OK");
+    let told = proxies.wait_for("not kept");
+    assert!(told.contains(" pop3:main not kept owner=ann@example.org reason=the server closed"), "{told}");
 }
 
 #[test]

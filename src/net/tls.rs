@@ -137,13 +137,38 @@ fn drive(first: Result<TlsStream<Socket>, HandshakeError<Socket>>, until: Until<
     loop {
         match step {
             Ok(tls) => return Ok(Stream::over_tls(tls)),
-            Err(HandshakeError::Failure(e)) => return Err(e.to_string()),
+            Err(HandshakeError::Failure(e)) => return Err(readable(&e.to_string())),
             Err(HandshakeError::WouldBlock(middle)) => {
                 let need = middle.get_ref().blocked_on().unwrap_or(Need::Readable);
                 wait(middle.get_ref(), need, until).map_err(|why| why.to_string())?;
                 step = middle.handshake();
             }
         }
+    }
+}
+
+/// OpenSSL's `error:0A000086:SSL routines:function:reason:file:line: (verdict on the certificate)` as what the administrator needs of it:
+/// reason, verdict, and what to look at. Other texts stay as they are.
+fn readable(text: &str) -> String {
+    let fields: Vec<&str> = text.splitn(5, ':').collect();
+    let ["error", _, _, _, rest] = fields[..] else { return text.to_owned() };
+    let reason = rest.split(':').next().unwrap_or(rest);
+    let verdict = rest.rsplit_once(": (").and_then(|(_, verdict)| verdict.strip_suffix(')'));
+    let help = [
+        ("mismatch", "the certificate is for another name than upstream's"),
+        ("issuer certificate", "where the server is the right one, name a file with its authority in upstream_ca"),
+        ("self-signed", "where the server is the right one, name a file with this certificate in upstream_ca"),
+        ("wrong version number", "the other side does not speak TLS at this port from the start"),
+        ("http request", "the other side does not speak TLS at this port from the start"),
+        ("alert unknown ca", "the other side does not trust the certificate"),
+        ("alert bad certificate", "the other side does not trust the certificate"),
+        ("alert certificate unknown", "the other side does not trust the certificate"),
+        ("unsupported protocol", "the other side knows no TLS 1.2"),
+    ];
+    let said = verdict.map_or_else(|| reason.to_owned(), |verdict| format!("{reason}: {verdict}"));
+    match help.iter().find(|(part, _)| said.contains(part)) {
+        Some((_, help)) => format!("{said} ({help})"),
+        None => said,
     }
 }
 
@@ -239,6 +264,28 @@ mod tests {
 
     fn complaint(result: Result<Acceptor, Fault>) -> (&'static str, String) {
         result.map(|_| ()).map_err(|Fault { key, text }| (key, text)).unwrap_err()
+    }
+
+    #[test]
+    fn what_openssl_says_is_made_readable() {
+        for (said, shown) in [
+            (
+                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (hostname mismatch)",
+                "certificate verify failed: hostname mismatch (the certificate is for another name than upstream's)",
+            ),
+            (
+                "error:0A000086:SSL routines:f:certificate verify failed:f.c:1: (certificate has expired)",
+                "certificate verify failed: certificate has expired",
+            ),
+            (
+                "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:350:",
+                "wrong version number (the other side does not speak TLS at this port from the start)",
+            ),
+            ("unexpected EOF", "unexpected EOF"),
+            ("error:1", "error:1"),
+        ] {
+            assert_eq!(readable(said), shown);
+        }
     }
 
     #[test]

@@ -67,6 +67,10 @@ pub trait Host {
     /// The server accepted this login; ends the login timeout and names the session in the log.
     fn logged_in(&mut self, owner: &Owner);
 
+    /// A login did not succeed: the server refused it, or it was refused here. Logged, because users ask. `why` never holds what the
+    /// client sent, not even the name: people type their password there.
+    fn login_failed(&mut self, why: &str);
+
     /// The login is forgotten.
     fn logged_out(&mut self);
 

@@ -345,6 +345,10 @@ impl Host for Recorder {
         self.other(format!("not_kept {why}"));
     }
 
+    fn login_failed(&mut self, why: &str) {
+        self.notes.push(format!("login failed: {why}"));
+    }
+
     fn note(&mut self, text: &str) {
         self.notes.push(text.to_owned());
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::counters::Counters;
@@ -22,6 +23,7 @@ const UNSETTLED_MAX: usize = 32;
 pub(super) struct Label {
     pub(super) id: u32,
     pub(super) proxy: String,
+    pub(super) client: SocketAddr,
 }
 
 impl fmt::Display for Label {
@@ -254,6 +256,10 @@ impl Host for Keeper {
         self.user = Some(owner.clone());
     }
 
+    fn login_failed(&mut self, why: &str) {
+        log::info!("{} login failed client={} reason={why}", self.label, self.label.client);
+    }
+
     fn logged_out(&mut self) {
         if let Some(owner) = self.owner.take() {
             log::debug!("{} logout user={owner}", self.label);
@@ -356,7 +362,10 @@ impl Host for Keeper {
     }
 
     fn not_kept(&mut self, why: &str) {
-        log::warn!("{} not kept reason={why}", self.label);
+        match &self.owner {
+            Some(owner) => log::warn!("{} not kept owner={owner} reason={why}", self.label),
+            None => log::warn!("{} not kept owner=- reason={why}", self.label),
+        }
         self.tally.not_kept += 1;
         self.counters.not_kept.add(1);
     }

@@ -43,7 +43,7 @@ pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, clie
             return refuse(world, proxy, tcp, "Too many sessions, try again later");
         }
     };
-    let label = Label { id: world.next_id(), proxy: proxy.config.name.clone() };
+    let label = Label { id: world.next_id(), proxy: proxy.config.name.clone(), client };
     // A thread that cannot be made takes what it was given with it: the socket has to be got back.
     let socket = Arc::new(Mutex::new(Some(tcp)));
     let body = {
@@ -147,7 +147,8 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
             log::warn!("{label} server {} cannot be reached: {why}", proxy.config.upstream());
             let words = proxy.speaker.refusal("The mail server cannot be reached, try again later");
             client.last_words(&words, Until { deadline: Instant::now() + REFUSAL, ..until });
-            return End::Fault(format!("the server cannot be reached: {why}"));
+            // The line above has the reason, which can be long.
+            return End::Fault("the server cannot be reached".to_owned());
         }
     };
     let mut protocol = proxy.speaker.protocol(local);

@@ -239,7 +239,7 @@ fn a_listener_that_is_dropped_closes_its_socket_and_no_session() {
 }
 
 fn keeper(spool: &Path, on_archive_failure: OnArchiveFailure) -> Keeper {
-    let label = Label { id: 0x7f3a, proxy: "smtp:test".to_owned() };
+    let label = Label { id: 0x7f3a, proxy: "smtp:test".to_owned(), client: "192.0.2.1:1".parse().unwrap() };
     let policy = Policy { kind: Kind::Smtp, on_archive_failure, max_message_size: 10 };
     Keeper::new(label, policy, archive(spool), Arc::default())
 }

@@ -62,6 +62,7 @@ impl Host for Toy {
         Err(Refused)
     }
     fn abort(&mut self, _: DraftId) {}
+    fn login_failed(&mut self, _: &str) {}
     fn not_kept(&mut self, _: &str) {}
     fn note(&mut self, _: &str) {}
 }

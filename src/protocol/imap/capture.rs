@@ -69,7 +69,14 @@ enum Value {
 
 impl Capture {
     pub(super) fn new() -> Capture {
-        Capture { response: Response::default(), headers: VecDeque::new(), header_octets: 0, texts: VecDeque::new(), unsettled: false, text_noted: false }
+        Capture {
+            response: Response::default(),
+            headers: VecDeque::new(),
+            header_octets: 0,
+            texts: VecDeque::new(),
+            unsettled: false,
+            text_noted: false,
+        }
     }
 
     /// A FETCH response begins. Without a destination nothing of it is kept.
@@ -98,7 +105,7 @@ impl Capture {
         host.finish(draft);
     }
 
-    /// What the parser found. `chunked`: what calls itself whole is only a piece (the client asked for pieces).
+    /// What the parser found. `chunked`: what calls itself whole, or a text, is only a piece (the client asked for pieces).
     ///
     /// # Errors
     /// [`Refused`] where the message cannot be kept: it must not pass.
@@ -126,7 +133,7 @@ impl Capture {
         self.response.value = match item {
             Item::Whole if !chunked => Value::Whole(host.begin(&to, len)?),
             Item::Header => Value::Header(Header::Memory(Vec::new())),
-            Item::Text => Value::Text(self.begin_text(&to, len, host)?),
+            Item::Text if !chunked => Value::Text(self.begin_text(&to, len, host)?),
             Item::InternalDate => Value::Date(Vec::new()),
             _ => Value::Ignored,
         };
@@ -154,7 +161,9 @@ impl Capture {
     fn content(&mut self, bytes: &[u8], host: &mut dyn Host) -> Result<(), Refused> {
         let result = match &mut self.response.value {
             Value::Ignored => Ok(()),
-            Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => host.append(*draft, bytes),
+            Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => {
+                host.append(*draft, bytes)
+            }
             Value::Date(text) => {
                 if text.len() + bytes.len() <= 64 {
                     text.extend_from_slice(bytes);

@@ -9,7 +9,6 @@ use super::folders::Place;
 use super::{Imap, Kind, Phase, capability};
 use crate::archive::{Destination, Folder};
 use crate::config::TlsMode;
-use crate::logging::escape;
 use crate::protocol::line::LineBuffer;
 use crate::protocol::sasl::{Exchange, Mechanism};
 use crate::protocol::{DraftId, End, Host, Refused, Side};
@@ -27,6 +26,8 @@ pub(super) struct ClientSide {
     /// `line` is whole and waits to be dealt with.
     line_ready: bool,
     command: Option<Command>,
+    /// The line that waits may delete a message that is on its way.
+    holds_deletion: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -95,12 +96,28 @@ enum Verdict {
 
 impl ClientSide {
     pub(super) fn new() -> ClientSide {
-        ClientSide { mode: Mode::Line, line: LineBuffer::new(COMMAND_LEN_MAX), line_ready: false, command: None }
+        ClientSide {
+            mode: Mode::Line,
+            line: LineBuffer::new(COMMAND_LEN_MAX),
+            line_ready: false,
+            command: None,
+            holds_deletion: false,
+        }
+    }
+
+    /// The client has said already that a message be deleted which is on its way.
+    pub(super) fn holds_deletion(&self) -> bool {
+        self.line_ready && self.holds_deletion
     }
 
     /// TLS is there.
     pub(super) fn resume(&mut self) {
         self.mode = Mode::Line;
+    }
+
+    /// A whole line waits for the server.
+    pub(super) fn line_waits(&self) -> bool {
+        self.line_ready
     }
 
     /// No more will come. Whether a command was half said.
@@ -214,7 +231,10 @@ impl Imap {
                             }
                             Err(_) => {
                                 self.reply(b"* BAD the line is too long\r\n", host);
-                                self.end(End::Fault(format!("the client sent a line over {COMMAND_LEN_MAX} octets")), host);
+                                self.end(
+                                    End::Fault(format!("the client sent a line over {COMMAND_LEN_MAX} octets")),
+                                    host,
+                                );
                                 return bytes.len();
                             }
                         }
@@ -222,6 +242,7 @@ impl Imap {
                             return at;
                         }
                     }
+                    self.client.holds_deletion = false;
                     if !self.client_line(host) {
                         return at;
                     }
@@ -284,7 +305,10 @@ impl Imap {
         };
         if let Some(fault) = fault {
             self.reply(fault, host);
-            if matches!(end, LineEnd::Literal(Literal { synchronizing: false, .. }) | LineEnd::Absurd { synchronizing: false }) {
+            if matches!(
+                end,
+                LineEnd::Literal(Literal { synchronizing: false, .. }) | LineEnd::Absurd { synchronizing: false }
+            ) {
                 self.end(End::Fault("the client sent a literal outside any command".to_string()), host);
             }
             return true;
@@ -396,7 +420,11 @@ impl Imap {
     /// Decides about a line, from what is known so far of its command.
     fn judge(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
         let name = command.name.clone();
-        if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS") {
+        if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS")
+        {
+            if matches!(name.as_slice(), b"LOGIN" | b"AUTHENTICATE") {
+                host.login_failed("the client asked for it without STARTTLS");
+            }
             return Verdict::Refuse("NO [PRIVACYREQUIRED] STARTTLS first".to_string());
         }
         if let LineEnd::Literal(_) = end {
@@ -407,12 +435,20 @@ impl Imap {
         }
         let verdict = match name.as_slice() {
             b"STARTTLS" => self.starttls(command, end),
-            b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE" | b"X-UNAUTHENTICATE"
-            | b"PROXYAUTH" | b"XPROXYREUSE" => Verdict::Refuse("BAD not available through MailStore".to_string()),
+            b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE"
+            | b"X-UNAUTHENTICATE" | b"PROXYAUTH" | b"XPROXYREUSE" => {
+                Verdict::Refuse("BAD not available through MailStore".to_string())
+            }
             b"AUTHENTICATE" => self.judge_authenticate(command, end, host),
             // Its octets would pass unread; no client says these so.
             b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
             b"ENABLE" => judge_enable(command),
+            b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"CLOSE" | b"MOVE" | b"UID MOVE"
+                if self.commands.message_is_coming() =>
+            {
+                self.client.holds_deletion = true;
+                Verdict::Hold
+            }
             b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
             _ => Verdict::Forward,
         };
@@ -444,7 +480,7 @@ impl Imap {
         let mut args = command.args();
         let name = args.string().unwrap_or_default();
         let Some(mechanism) = Mechanism::parse(&name) else {
-            host.note(&format!("refused authentication mechanism {}", escape(&name)));
+            host.login_failed("a mechanism that is not available through MailStore");
             return Verdict::Refuse("NO this authentication mechanism is not available through MailStore".to_string());
         };
         if end != LineEnd::Plain {
@@ -460,7 +496,7 @@ impl Imap {
         });
         match initial {
             Err(rejected) => {
-                host.note(&format!("authentication refused: {}", rejected.0));
+                host.login_failed(rejected.0);
                 Verdict::Refuse(format!("NO [AUTHENTICATIONFAILED] {}", rejected.0))
             }
             Ok(()) => {
@@ -471,7 +507,13 @@ impl Imap {
     }
 
     /// A line of an APPEND or REPLACE: names the mailbox, or announces a message.
-    fn judge_append(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
+    fn judge_append(
+        &mut self,
+        command: &mut Command,
+        end: LineEnd,
+        octets: &mut Octets,
+        host: &mut dyn Host,
+    ) -> Verdict {
         let mut args = command.args();
         if command.name.ends_with(b"REPLACE") {
             args.string();
@@ -515,7 +557,9 @@ impl Imap {
                 *octets = Octets::Message(Some(draft));
                 Verdict::Forward
             }
-            Err(Refused) => Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string()),
+            Err(Refused) => {
+                Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string())
+            }
         }
     }
 
@@ -592,10 +636,14 @@ impl Imap {
             b"CLOSE" | b"UNSELECT" => Kind::Unselect,
             b"FETCH" | b"UID FETCH" => {
                 let chunk = command.parts.iter().find_map(|part| match part {
-                    Part::Text(text) => command::whole_message_chunk(text),
+                    Part::Text(text) => command::largest_chunk(text),
                     Part::Literal(_) => None,
                 });
-                Kind::Fetch { chunk, withheld: false }
+                let content = command.parts.iter().any(|part| match part {
+                    Part::Text(text) => command::asks_for_text(text),
+                    Part::Literal(_) => false,
+                });
+                Kind::Fetch { chunk, content, withheld: false }
             }
             b"IDLE" => {
                 mode = Mode::Idle;

@@ -58,9 +58,13 @@ enum Phase {
     /// Waits for the server's greeting.
     Greeting,
     /// Sent STARTTLS to the server; holds its greeting.
-    UpstreamStartTls { greeting: Vec<u8> },
+    UpstreamStartTls {
+        greeting: Vec<u8>,
+    },
     /// The handshake with the server is on its way.
-    UpstreamHandshake { greeting: Vec<u8> },
+    UpstreamHandshake {
+        greeting: Vec<u8>,
+    },
     Running,
     /// LOGOUT was answered, or the server said BYE.
     Leaving(End),
@@ -87,7 +91,9 @@ impl Pending {
 
 enum Kind {
     Other,
-    Login { user: Option<Vec<u8>> },
+    Login {
+        user: Option<Vec<u8>>,
+    },
     Authenticate(Exchange),
     /// SELECT or EXAMINE of this mailbox.
     Select(Vec<u8>),
@@ -96,8 +102,10 @@ enum Kind {
     /// Prepared drafts of an APPEND or REPLACE, one for each message.
     Append(Vec<DraftId>),
     Fetch {
-        /// It asks for pieces of whole messages, of at most so many octets.
+        /// It asks for pieces of whole messages or of their texts, of at most so many octets.
         chunk: Option<u64>,
+        /// It asks for message text, not only for flags and headers.
+        content: bool,
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: bool,
     },
@@ -142,9 +150,14 @@ impl Outstanding {
     /// What is being answered: servers may mix the answers of several FETCHes.
     fn fetches(&mut self) -> impl Iterator<Item = (&mut Option<u64>, &mut bool)> {
         self.list.iter_mut().filter_map(|pending| match &mut pending.kind {
-            Kind::Fetch { chunk, withheld } => Some((chunk, withheld)),
+            Kind::Fetch { chunk, withheld, .. } => Some((chunk, withheld)),
             _ => None,
         })
+    }
+
+    /// A message may be on its way to the client: what would delete it has to wait until it is kept.
+    fn message_is_coming(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Fetch { content: true, .. }))
     }
 
     /// All that was asked for now are pieces of whole messages, of at most so many octets.
@@ -262,6 +275,7 @@ impl Protocol for Imap {
     fn eof(&mut self, from: Side, host: &mut dyn Host) {
         match (from, std::mem::replace(&mut self.phase, Phase::Ended)) {
             (_, Phase::Ended) => {}
+            (Side::Client, phase) if self.client.line_waits() => self.phase = phase,
             (Side::Client, phase) => {
                 self.phase = phase;
                 if self.client.abandon(host) || matches!(self.phase, Phase::Greeting) {
@@ -301,7 +315,7 @@ impl Protocol for Imap {
     }
 
     fn outstanding(&self) -> bool {
-        self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
+        self.client.line_waits() || self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -53,7 +53,7 @@ enum State {
 struct Fetch {
     parser: FetchParser,
     delivery: Delivery,
-    /// What calls itself whole but has at most so many octets is a piece: the client asked for pieces of that size.
+    /// What calls itself whole, or a text, but has at most so many octets is a piece: the client asked for pieces of that size.
     chunk: Option<u64>,
 }
 
@@ -220,7 +220,11 @@ impl Imap {
                 let ending = &line[2 + word.len() + names.len()..];
                 let kept = match word {
                     b"CAPABILITY" => capability::filter(names, self.capability_context()),
-                    _ => names.split(|&b| b == b' ').filter(|n| !n.is_empty() && !capability::is_hidden(n)).collect::<Vec<_>>().join(&b' '),
+                    _ => names
+                        .split(|&b| b == b' ')
+                        .filter(|n| !n.is_empty() && !capability::is_hidden(n))
+                        .collect::<Vec<_>>()
+                        .join(&b' '),
                 };
                 let blank: &[u8] = if kept.is_empty() { b"" } else { b" " };
                 host.send(Side::Client, &[&line[..2 + word.len()], blank, &kept, ending].concat());
@@ -271,7 +275,9 @@ impl Imap {
 
     fn line_ended(&mut self, end: LineEnd, host: &mut dyn Host) {
         match end {
-            LineEnd::Literal(literal) if literal.synchronizing => self.server.state = State::Literal { left: literal.len },
+            LineEnd::Literal(literal) if literal.synchronizing => {
+                self.server.state = State::Literal { left: literal.len }
+            }
             LineEnd::Absurd { .. } => self.lost("a literal is larger than any number", host),
             _ => {
                 self.server.midway = false;
@@ -291,7 +297,12 @@ impl Imap {
 
     /// A listing with more than anybody would call a folder passes unread.
     fn bound_listing(&mut self) {
-        if self.server.listing.as_ref().is_some_and(|pieces| pieces.iter().map(Part::cost).sum::<usize>() > LINE_LEN_MAX) {
+        if self
+            .server
+            .listing
+            .as_ref()
+            .is_some_and(|pieces| pieces.iter().map(Part::cost).sum::<usize>() > LINE_LEN_MAX)
+        {
             self.server.listing = None;
         }
     }
@@ -377,9 +388,15 @@ impl Imap {
             return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
         }
         let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
+        if withheld && self.client.holds_deletion() {
+            // It did not wait for this answer: deleted, the message would be nowhere.
+            return self.not_kept(host);
+        }
         self.consequences(pending, status, host);
         let line = match withheld {
-            true => [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat(),
+            true => {
+                [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat()
+            }
             false => capability::filter_status(line, self.capability_context(), true),
         };
         host.send(Side::Client, &line);
@@ -387,6 +404,9 @@ impl Imap {
 
     fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
         let ok = status == b"OK";
+        if !ok && matches!(pending.kind, Kind::Login { .. } | Kind::Authenticate(_)) {
+            host.login_failed("the server refused it");
+        }
         match pending.kind {
             Kind::Other | Kind::Fetch { .. } => {}
             // A client may say DONE and IDLE again before the first one is answered.
@@ -474,7 +494,7 @@ impl Imap {
         let mut chunked = false;
         if let Event::Begin(item, len) = event {
             let small = fetch.chunk.is_some_and(|chunk| len.is_none_or(|len| len <= chunk));
-            chunked = item == Item::Whole && small;
+            chunked = matches!(item, Item::Whole | Item::Text) && small;
             if (item == Item::Piece || chunked) && self.capture.keeps() {
                 self.note_pieces(host);
             }

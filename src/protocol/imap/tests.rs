@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::{FolderRules, Imap, Settings};
 use crate::config::{ImapFolders, OnArchiveFailure, Shared, TlsMode};
-use crate::protocol::{Protocol, Side};
 use crate::protocol::testing::{Recorder, Session, transcript};
+use crate::protocol::{Protocol, Side};
 
 pub(super) fn shared() -> Shared {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
@@ -217,6 +217,23 @@ fn pieces_pass_and_are_told_once() {
 }
 
 #[test]
+fn a_header_and_the_beginning_of_a_text_are_no_whole_message() {
+    // Some servers leave the `<0>` of the origin out.
+    selected(
+        r#"
+        C: c FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT]<0.5>)
+        -> S: c FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT]<0.5>)
+        S: * 7 FETCH (BODY[HEADER] "A: b" BODY[TEXT] {5}\r\n12345)
+        -> not_kept the client fetches messages of INBOX in chunks or by parts...
+        -> C: * 7 FETCH (BODY[HEADER] "A: b" BODY[TEXT] {5}
+        -> C: 12345)
+        S: c OK done
+        -> C: c OK done
+        "#,
+    );
+}
+
+#[test]
 fn what_a_chunk_is_answered_with_may_be_whole_after_all() {
     selected(
         r#"
@@ -326,6 +343,48 @@ fn a_message_that_cannot_be_kept_at_the_end_ends_the_session() {
 }
 
 #[test]
+fn a_deletion_waits_for_the_message_to_be_kept() {
+    selected(
+        r#"
+        C: c FETCH 1 BODY[]\r\nd STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE
+        -> S: c FETCH 1 BODY[]
+        S: * 1 FETCH (BODY[] "abc")
+        -> begin 1 joe@example.org INBOX
+        -> append 1 abc\
+        -> finish 1
+        -> C: * 1 FETCH (BODY[] "abc")
+        S: c OK done
+        -> settle
+        -> S: d STORE 1 +FLAGS (\\Deleted)
+        -> S: e EXPUNGE
+        -> C: c OK done
+        "#,
+    );
+    selected(
+        r#"
+        C: c FETCH 1 FLAGS\r\nd STORE 1 +FLAGS (\\Deleted)
+        -> S: c FETCH 1 FLAGS
+        -> S: d STORE 1 +FLAGS (\\Deleted)
+        "#,
+    );
+}
+
+#[test]
+fn a_message_that_was_not_kept_is_not_deleted_by_a_command_that_did_not_wait() {
+    selected(
+        r#"
+        fail begin
+        C: c FETCH 1 BODY[]\r\nd STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE
+        -> S: c FETCH 1 BODY[]
+        S: * 1 FETCH (BODY[] "abc")\r\nc OK done
+        -> begin joe@example.org INBOX refused
+        -> C: * BYE [UNAVAILABLE] a message cannot be archived at the moment, try again later
+        -> end fault a message could not be kept
+        "#,
+    );
+}
+
+#[test]
 fn folders_are_mirrored_skipped_and_followed_in_the_response_stream() {
     selected(
         r#"
@@ -380,7 +439,10 @@ fn logins_in_every_form() {
         ("C: a LOGIN \"Joe\" \"pass {1}\"", "-> S: a LOGIN \"Joe\" \"pass {1}\""),
         ("C: a login {3+}\\r\\njoe {4+}\\r\\npa\\r\\n", "-> S: a login {3+}\n-> S: joe {4+}\n-> S: pa\n-> S: "),
         ("C: a AUTHENTICATE PLAIN AGpvZQBwdw==", "-> S: a AUTHENTICATE PLAIN AGpvZQBwdw=="),
-        ("C: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB", "-> S: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB"),
+        (
+            "C: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB",
+            "-> S: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB",
+        ),
     ] {
         run(&format!(
             r#"
@@ -816,8 +878,25 @@ fn the_continuation_of_an_idle_is_not_the_literals_behind_it() {
 }
 
 #[test]
+fn a_login_that_fails_is_told_without_what_was_typed() {
+    let recorder = run(r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a LOGIN hunter1 hunter2
+        -> S: a LOGIN hunter1 hunter2
+        S: a NO [AUTHENTICATIONFAILED] hunter3
+        -> C: a NO [AUTHENTICATIONFAILED] hunter3
+        C: b AUTHENTICATE PLAIN AGpvZQBodW50ZXIy
+        -> S: b AUTHENTICATE PLAIN AGpvZQBodW50ZXIy
+        S: b NO no
+        -> C: b NO no
+        "#);
+    assert_eq!(recorder.notes, ["login failed: the server refused it"; 2]);
+}
+
+#[test]
 fn starttls_with_the_client() {
-    run_with(
+    let recorder = run_with(
         TlsMode::StartTls,
         TlsMode::Implicit,
         r#"
@@ -854,6 +933,7 @@ fn starttls_with_the_client() {
         -> injection C
         "#,
     );
+    assert_eq!(recorder.notes, ["login failed: the client asked for it without STARTTLS"]);
 }
 
 #[test]
@@ -1073,6 +1153,22 @@ fn answers_of_ours_do_not_pile_up_behind_a_response_that_stands_still() {
 }
 
 #[test]
+fn a_command_that_is_held_back_survives_the_end_of_the_clients_stream() {
+    let mut session = session();
+    session.feed(Side::Server, b"* OK ready\r\n");
+    for n in 0..1000 {
+        session.feed(Side::Client, format!("c{n} NOOP\r\n").as_bytes());
+    }
+    session.feed(Side::Client, b"z LOGOUT\r\n");
+    session.eof(Side::Client);
+    for n in 0..1000 {
+        assert!(session.protocol().outstanding());
+        session.feed(Side::Server, format!("c{n} OK done\r\n").as_bytes());
+    }
+    assert!(session.host.sent(Side::Server).ends_with(b"z LOGOUT\r\n"));
+}
+
+#[test]
 fn bare_line_feeds_become_line_ends() {
     selected("C: c NOOP\\n\\\n-> S: c NOOP\n");
 }
@@ -1080,8 +1176,10 @@ fn bare_line_feeds_become_line_ends() {
 /// A session's bytes, and where each side has to have heard the other first.
 fn long_session() -> Vec<(Side, Vec<u8>)> {
     let message: Vec<u8> = (0..9000u32).flat_map(|i| format!("line {i} {{5}}\r\n)\r\n").into_bytes()).collect();
-    let (announced, appending) =
-        (format!("* 1 FETCH (UID 7 BODY[] {{{}}}\r\n", message.len()), format!("d APPEND Sent {{{}+}}\r\n", message.len()));
+    let (announced, appending) = (
+        format!("* 1 FETCH (UID 7 BODY[] {{{}}}\r\n", message.len()),
+        format!("d APPEND Sent {{{}+}}\r\n", message.len()),
+    );
     let fetched = [
         announced.as_bytes(),
         &message,
@@ -1181,10 +1279,44 @@ proptest! {
 /// Fragments from which commands and responses are made, and noise.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let fragments = [
-        "c FETCH 1 BODY[]\r\n", "c ", "d ", "* ", "1 FETCH (", "BODY[] {3}\r\n", "BODY[HEADER] \"a\"", "BODY[TEXT] {2}\r\n", "abc", ")\r\n", "\r\n",
-        "c OK x\r\n", "d OK x\r\n", "d NO x\r\n", "+ go\r\n", "d APPEND Sent {3}\r\n", "d APPEND Sent {3+}\r\n", "d APPEND {4+}\r\nWork {3+}\r\n",
-        "e IDLE\r\n", "DONE\r\n", "e OK x\r\n", "f AUTHENTICATE PLAIN\r\n", "AGEAYg==\r\n", "f OK x\r\n", "g LOGOUT\r\n", "g OK x\r\n", "* BYE x\r\n",
-        "* 1 EXPUNGE\r\n", "* LIST (\\Sent) \"/\" {4}\r\n", "UID 5", " ", "(", "\"", "\\", "{", "}", "h COMPRESS DEFLATE\r\n", "* VANISHED 1:5\r\n",
+        "c FETCH 1 BODY[]\r\n",
+        "c ",
+        "d ",
+        "* ",
+        "1 FETCH (",
+        "BODY[] {3}\r\n",
+        "BODY[HEADER] \"a\"",
+        "BODY[TEXT] {2}\r\n",
+        "abc",
+        ")\r\n",
+        "\r\n",
+        "c OK x\r\n",
+        "d OK x\r\n",
+        "d NO x\r\n",
+        "+ go\r\n",
+        "d APPEND Sent {3}\r\n",
+        "d APPEND Sent {3+}\r\n",
+        "d APPEND {4+}\r\nWork {3+}\r\n",
+        "e IDLE\r\n",
+        "DONE\r\n",
+        "e OK x\r\n",
+        "f AUTHENTICATE PLAIN\r\n",
+        "AGEAYg==\r\n",
+        "f OK x\r\n",
+        "g LOGOUT\r\n",
+        "g OK x\r\n",
+        "* BYE x\r\n",
+        "* 1 EXPUNGE\r\n",
+        "* LIST (\\Sent) \"/\" {4}\r\n",
+        "UID 5",
+        " ",
+        "(",
+        "\"",
+        "\\",
+        "{",
+        "}",
+        "h COMPRESS DEFLATE\r\n",
+        "* VANISHED 1:5\r\n",
     ];
     prop_oneof![
         proptest::sample::select(fragments.to_vec()).prop_map(|text| text.as_bytes().to_vec()),

@@ -84,6 +84,13 @@ pub(super) fn parse(line: &[u8]) -> Command {
     })
 }
 
+/// Whether this line has messages deleted, at once or for good.
+pub(super) fn takes_away(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    let verb = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    verb.eq_ignore_ascii_case(b"DELE") || verb.eq_ignore_ascii_case(b"QUIT")
+}
+
 fn auth(argument: &[u8]) -> Command {
     let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let Some(name) = words.next() else { return Command::Forward(Ask::Mechanisms) };

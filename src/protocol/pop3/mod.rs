@@ -10,6 +10,7 @@
 //!   cannot be kept is answered with `-ERR [SYS/TEMP]` where nothing of it has passed, else the session ends without the dot.
 //! - The owner is who the server said `+OK` to. A message without an owner does not pass.
 //! - Where `listen_tls` asks for STLS, no login passes before it.
+//! - `DELE` and `QUIT` wait until no message is on its way: none is deleted before it is kept.
 //! - A SASL exchange is lock-step: the client is held back while the server has the word.
 //! - A reply that nobody asked for, or one that is neither `+OK` nor `-ERR`, ends the session: the place in the stream is lost.
 //!
@@ -68,6 +69,8 @@ pub struct Pop3 {
     client_tls: bool,
     /// What the client says: a command, or a line of a SASL exchange.
     command: LineBuffer,
+    /// `command` is whole and waits until no message is on its way.
+    line_waits: bool,
     /// A status line of the server's, or a line of a list that is rewritten.
     status: LineBuffer,
     reading: Reading,
@@ -112,6 +115,7 @@ impl Pop3 {
             told: false,
             client_tls: false,
             command: LineBuffer::new(COMMAND_LEN_MAX),
+            line_waits: false,
             status: LineBuffer::new(STATUS_LEN_MAX),
             reading: Reading::Status,
             asked: VecDeque::new(),
@@ -149,7 +153,21 @@ impl Pop3 {
             Some(Asked::Stls) => false,
             _ => self.asked.len() < ASKED_MAX,
         };
-        turn && matches!(self.stage, Stage::Open) && !self.ended
+        turn && matches!(self.stage, Stage::Open) && !self.ended && !self.line_waits
+    }
+
+    /// Runs the client's line that is whole. What takes messages away does not overtake one that is not kept yet: the server
+    /// would delete what nobody has.
+    fn run_line(&mut self, host: &mut dyn Host) {
+        if !self.line_waits || self.ended {
+            return;
+        }
+        let on_its_way = |asked: &Asked| matches!(asked, Asked::Server(Ask::Message));
+        if !self.client_turn && command::takes_away(self.command.text()) && self.asked.iter().any(on_its_way) {
+            return;
+        }
+        self.line_waits = false;
+        self.client_line(host);
     }
 
     fn client_line(&mut self, host: &mut dyn Host) {
@@ -168,7 +186,7 @@ impl Pop3 {
         match command::parse(line) {
             Command::Refuse(why) => self.answer(why, host),
             Command::Reject(Rejected(why)) => {
-                host.note(&format!("login rejected: {why}"));
+                host.login_failed(why);
                 self.answer(why, host);
             }
             Command::Stls if self.view().before_tls => {
@@ -177,6 +195,10 @@ impl Pop3 {
             }
             Command::Stls => self.answer("STLS is not available", host),
             Command::Forward(ask) if ask.is_login() && self.view().before_tls => {
+                // Clients that go on with PASS all the same have been told of already.
+                if !matches!(ask, Ask::Pass | Ask::Mechanisms) {
+                    host.login_failed("the client asked for it without STLS");
+                }
                 self.answer("STLS has to come before a login", host);
             }
             Command::Forward(ask) => {
@@ -205,7 +227,7 @@ impl Pop3 {
             }
             Err(Rejected(why)) => {
                 exchange.cancel();
-                host.note(&format!("login rejected: {why}"));
+                host.note(&format!("login cancelled: {why}"));
                 host.send(Side::Server, b"*\r\n");
             }
         }
@@ -247,7 +269,8 @@ impl Pop3 {
             };
             taken += more;
             if whole {
-                self.client_line(host);
+                self.line_waits = true;
+                self.run_line(host);
             }
         }
         taken
@@ -267,7 +290,8 @@ impl Protocol for Pop3 {
             return;
         }
         match from {
-            // Half a line is none; what was asked is still answered.
+            // Half a line is none; what was asked is still answered, also what waits to be asked.
+            Side::Client if self.line_waits => {}
             Side::Client => self.command.clear(),
             Side::Server => self.server_eof(host),
         }
@@ -287,7 +311,7 @@ impl Protocol for Pop3 {
 
     fn outstanding(&self) -> bool {
         let greeted = !matches!(self.stage, Stage::Greeting | Stage::Stls(_) | Stage::ServerTls(_));
-        !self.ended && (!greeted || (!self.asked.is_empty() && !self.client_turn))
+        !self.ended && (!greeted || self.line_waits || (!self.asked.is_empty() && !self.client_turn))
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -212,6 +212,8 @@ impl Pop3 {
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
             Ask::Message => match self.begin(host) {
                 Ok(draft) => Reading::Message(Unstuffer::lenient(), draft),
+                // Its deletion may be what waits, and the server would do that.
+                Err(why) if self.line_waits => return self.turn_away(why, NOT_KEPT, host),
                 Err(why) => {
                     host.send(Side::Client, &refusal(why));
                     self.reading = Reading::Refused(Unstuffer::lenient());
@@ -228,6 +230,9 @@ impl Pop3 {
 
     /// `-ERR` to what was asked first.
     fn denied(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(Asked::Server(Ask::User(_) | Ask::Pass | Ask::Apop(_) | Ask::Auth(_))) = self.asked.front() {
+            host.login_failed("the server refused it");
+        }
         match self.asked.front() {
             Some(Asked::Server(Ask::User(_))) => self.user = None,
             // It should close all the same; if it does not, the client may go on.
@@ -279,6 +284,7 @@ impl Pop3 {
         self.client_turn = false;
         self.asked.pop_front();
         self.answer_ours(host);
+        self.run_line(host);
     }
 }
 

@@ -668,6 +668,27 @@ fn mechanisms_that_cannot_be_read_are_refused_here() {
 }
 
 #[test]
+fn a_login_that_fails_is_told_without_what_was_typed() {
+    let recorder = play(
+        "S: +OK
+         -> C: +OK
+         C: USER hunter1
+         -> S: USER hunter1
+         S: +OK
+         -> C: +OK
+         C: PASS hunter2
+         -> S: PASS hunter2
+         S: -ERR hunter3
+         -> C: -ERR hunter3
+         C: AUTH PLAIN AGpvZQBodW50ZXIy
+         -> S: AUTH PLAIN AGpvZQBodW50ZXIy
+         S: -ERR no
+         -> C: -ERR no",
+    );
+    assert_eq!(recorder.notes, ["login failed: the server refused it"; 2]);
+}
+
+#[test]
 fn what_is_rejected_later_is_cancelled() {
     for response in ["???", "a\\rb", "AG1l\\0AHB3"] {
         let recorder = play(&format!(
@@ -682,7 +703,7 @@ fn what_is_rejected_later_is_cancelled() {
              S: -ERR cancelled
              -> C: -ERR cancelled"
         ));
-        assert_eq!(recorder.notes.len(), 1);
+        assert!(recorder.notes.len() == 2 && recorder.notes[1] == "login failed: the server refused it");
     }
 }
 
@@ -811,17 +832,17 @@ fn an_empty_message() {
 fn pipelined_messages() {
     play_logged_in(
         "C: RETR 1
-         C: DELE 1
+         C: NOOP
          C: TOP 2 99999999
          C: RETR 3
          -> S: RETR 1
-         -> S: DELE 1
+         -> S: NOOP
          -> S: TOP 2 99999999
          -> S: RETR 3
          S: +OK
          S: one
          S: .
-         S: +OK deleted
+         S: +OK nothing done
          S: +OK
          S: two
          S: .
@@ -833,7 +854,7 @@ fn pipelined_messages() {
          -> finish 1
          -> settle
          -> C: .
-         -> C: +OK deleted
+         -> C: +OK nothing done
          -> begin 2 me@example.com INBOX
          -> append 2 two
          -> C: +OK
@@ -842,6 +863,70 @@ fn pipelined_messages() {
          -> settle
          -> C: .
          -> C: -ERR no such message",
+    );
+}
+
+#[test]
+fn a_message_is_not_deleted_before_it_is_kept() {
+    play_logged_in(
+        "C: RETR 1
+         C: DELE 1
+         C: NOOP
+         C: QUIT
+         -> S: RETR 1
+         outstanding yes
+         S: +OK
+         S: one
+         S: .
+         -> begin 1 me@example.com INBOX
+         -> append 1 one
+         -> C: +OK
+         -> C: one
+         -> finish 1
+         -> settle
+         -> S: DELE 1
+         -> S: NOOP
+         -> S: QUIT
+         -> C: .",
+    );
+    play_logged_in(
+        "C: RETR 1
+         C: QUIT
+         -> S: RETR 1
+         eof C
+         -> nothing
+         outstanding yes
+         fail settle
+         S: +OK
+         S: one
+         S: .
+         -> begin 1 me@example.com INBOX
+         -> append 1 one
+         -> C: +OK
+         -> C: one
+         -> finish 1
+         -> settle refused
+         -> end fault a message could not be kept",
+    );
+    play_logged_in(
+        "C: RETR 1
+         C: DELE 1
+         C: QUIT
+         -> S: RETR 1
+         fail begin
+         S: +OK
+         -> begin me@example.com INBOX refused
+         -> C: -ERR [SYS/TEMP] the message could not be kept, come back later
+         -> end fault a message could not be kept",
+    );
+    play_logged_in(
+        "C: RETR 1
+         C: QUIT
+         -> S: RETR 1
+         eof C
+         S: -ERR no such message
+         -> C: -ERR no such message
+         -> S: QUIT",
     );
 }
 
@@ -1014,7 +1099,7 @@ fn said() -> impl Strategy<Value = Said> {
     };
     prop_oneof![
         Just(("NOOP\r\n", "+OK\r\n".to_owned(), None)),
-        Just(("DELE 1\r\n", "-ERR\r\n".to_owned(), None)),
+        Just(("RSET 1\r\n", "-ERR\r\n".to_owned(), None)),
         Just(("RETR 2\r\n", "-ERR none\r\n".to_owned(), None)),
         Just(("LIST 1\r\n", "+OK 1 2\r\n".to_owned(), None)),
         text().prop_map(move |text| ("LIST\r\n", format!("+OK\r\n{}.\r\n", stuff(&text)), None)),

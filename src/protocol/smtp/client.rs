@@ -200,6 +200,7 @@ impl Smtp {
 
     fn auth(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
         if self.tls_missing() {
+            host.login_failed("the client asked for it without STARTTLS");
             return self.answer(b"530 5.7.0 Must issue a STARTTLS command first\r\n", host);
         }
         let mut words = argument.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
@@ -210,12 +211,12 @@ impl Smtp {
         let Some(mechanism) = Mechanism::parse(name).filter(|_| !hidden) else {
             // A word that the server did not offer might be a credential in the wrong place.
             let shown = if hidden { escape(name) } else { "one that is not offered".into() };
-            host.note(&format!("refused a login by a mechanism: {shown}"));
+            host.login_failed(&format!("mechanism refused: {shown}"));
             return self.answer(b"504 5.5.4 Authentication mechanism not supported\r\n", host);
         };
         let mut exchange = Exchange::new(mechanism);
         if let Some(Err(Rejected(why))) = initial.map(|initial| exchange.initial_response(initial)) {
-            host.note(&format!("refused a login: {why}"));
+            host.login_failed(why);
             return self.answer(format!("535 5.7.8 Authentication refused: {why}\r\n"), host);
         }
         self.input = Input::Sasl(Sasl { exchange, cancelled: false });

@@ -48,13 +48,17 @@ pub(super) fn parse(line: &[u8]) -> (Verb, &[u8]) {
 }
 
 /// Extensions that are taken out of what the server offers and refused when used all the same: the server would fetch the text
-/// by itself (BURL), take another identity (XCLIENT, XFORWARD), turn the roles round (ETRN, ATRN, TURN) or speak something
-/// that is not SMTP (Exchange's own).
+/// by itself (BURL), take another identity (XCLIENT, XFORWARD), turn the roles round (ETRN, ATRN, TURN), open a
+/// transaction as nobody does any more (RFC 821's SEND, SOML, SAML; RFC 5321, appendix F.6) or speak something that is not SMTP
+/// (Exchange's own).
 pub(super) fn is_barred(upper: &[u8]) -> bool {
-    const BARRED: [&[u8]; 10] = [
+    const BARRED: [&[u8]; 13] = [
         b"ATRN",
         b"BURL",
         b"ETRN",
+        b"SAML",
+        b"SEND",
+        b"SOML",
         b"TURN",
         b"XCLIENT",
         b"XFORWARD",
@@ -112,9 +116,17 @@ mod tests {
 
     #[test]
     fn what_is_barred() {
-        for line in
-            ["BURL imap://x", "xclient NAME=x", "XFORWARD", "ETRN x", "ATRN", "TURN", "XEXCH50 1 2", "X-LINK2STATE"]
-        {
+        for line in [
+            "SOML FROM:<a@b>",
+            "BURL imap://x",
+            "xclient NAME=x",
+            "XFORWARD",
+            "ETRN x",
+            "ATRN",
+            "TURN",
+            "XEXCH50 1 2",
+            "X-LINK2STATE",
+        ] {
             assert_eq!(parse(line.as_bytes()).0, Verb::Barred, "{line}");
         }
         for line in ["X-ANONYMOUSTLS", "X-EXPS GSSAPI", "XSHADOW", "xshadowrequest x", "XCLIENT=x"] {
