@@ -127,13 +127,13 @@ pub fn fetchmail(lab: &Lab, at: Endpoint, server: &str, user: &str, more: &str, 
     super::replaced(&fs::read(got).unwrap_or_default(), user, "USER")
 }
 
-/// Runs getmail with its waiting for a child mended: it waits for a condition that its signal handler may have notified
-/// already, then hangs for 60 s (6.18.11, `ForkingBase`; seen on a busy machine).
-const GETMAIL: &str = "
+/// getmail as it is, but for how it waits for the process that writes into the Maildir: where that ends before getmail (6.18.11)
+/// begins to wait, it waits until a time limit and takes the delivery for failed, which happens on a busy machine.
+const GETMAIL_PY: &str = "
 import os, runpy, sys
-from getmailcore.baseclasses import ForkingBase
-ForkingBase._prepare_child = lambda self: None
-ForkingBase._wait_for_child = lambda self, pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+from getmailcore import baseclasses
+baseclasses.ForkingBase._prepare_child = lambda self: None
+baseclasses.ForkingBase._wait_for_child = lambda self, pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 ";
@@ -153,15 +153,16 @@ pub fn getmail(lab: &Lab, at: Endpoint, retriever: &str, user: &str, more: &str)
         home.display()
     );
     private(&home.join("rc"), &rc);
-    let getmail = program("getmail");
-    let args = ["-c", GETMAIL, getmail.to_str().unwrap(), "--getmaildir", home.to_str().unwrap(), "--rcfile", "rc"];
+    let (getmail, home_name) = (program("getmail"), home.to_str().unwrap());
+    let args =
+        ["/usr/bin/python3", "-c", GETMAIL_PY, getmail.to_str().unwrap(), "--getmaildir", home_name, "--rcfile", "rc"];
     if is_root() {
         // It delivers nothing as root.
         give_away(&home);
-        let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--", "/usr/bin/python3"];
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
         run_with_input("setpriv", &[&user[..], &args].concat(), b"", &home).ok();
     } else {
-        run_with_input("/usr/bin/python3", &args, b"", &home).ok();
+        run_with_input("env", &args, b"", &home).ok();
     }
     let mut got: Vec<Vec<u8>> = entries(&home.join("mail/new")).iter().map(|file| fs::read(file).unwrap()).collect();
     got.sort();
