@@ -52,6 +52,84 @@ pub struct Dovecot {
     ports: [u16; 4],
 }
 
+/// A private Dovecot (2.3) with a configuration from elsewhere, on a port for IMAP over TLS.
+pub struct Configured {
+    _daemon: Daemon,
+    /// The configuration's file, for `doveadm -c`.
+    pub file: PathBuf,
+    pub port: u16,
+}
+
+impl Configured {
+    /// Starts it; `configuration` is asked for with the port to serve on. Only what a private instance needs is added.
+    pub fn start(lab: &Lab, configuration: impl Fn(u16) -> String) -> Configured {
+        let mut log = String::new();
+        for _ in 0..5 {
+            let dir = lab.folder("dovecot");
+            let [port] = free_ports();
+            let file = dir.join("dovecot.conf");
+            fs::write(&file, configuration(port) + &private_instance(&dir)).unwrap();
+            let args = ["-F", "-c", file.to_str().unwrap()];
+            let mut daemon = Daemon::spawn("dovecot", &program("dovecot"), &args, &[], &dir.join("log"));
+            if daemon.greets(&[(port, "")]) {
+                return Configured { _daemon: daemon, file, port };
+            }
+            log = daemon.log();
+        }
+        panic!("dovecot does not start:\n{log}");
+    }
+}
+
+/// Settings for an instance of its own folder that listens on the loopback only, also where it is not root's.
+fn private_instance(dir: &Path) -> String {
+    for sub in ["run", "state"] {
+        fs::create_dir(dir.join(sub)).unwrap();
+        fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (d, users) = (dir.display(), internal_users());
+    format!(
+        "
+base_dir = {d}/run
+state_dir = {d}/state
+log_path = {d}/log
+{users}listen = 127.0.0.1
+auth_failure_delay = 0
+service anvil {{
+  chroot =
+  # Otherwise each wrong password makes the next login wait longer.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service imap-login {{
+  chroot =
+}}
+service stats {{
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+"
+    )
+}
+
+/// Settings that make Dovecot run wholly as this user, where it is not started as root.
+fn internal_users() -> String {
+    if is_root() {
+        return String::new();
+    }
+    let (user, group) = mail_names();
+    format!("default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}\n")
+}
+
+/// The names of the user and the group that mail belongs to.
+pub fn mail_names() -> (String, String) {
+    let (uid, gid) = mail_user();
+    let user = nix::unistd::User::from_uid(uid.into()).unwrap().expect("a user with a name").name;
+    let group = nix::unistd::Group::from_gid(gid.into()).unwrap().expect("a group with a name").name;
+    (user, group)
+}
+
 /// Where a message lies in a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -239,13 +317,7 @@ fn configuration(lab: &Lab, dir: &Path, options: &DovecotOptions, ports: [u16; 4
     }
     owned(&dir.join("home"));
     let certificate = options.certificate.clone().unwrap_or_else(|| lab.certificate());
-    let users = if is_root() {
-        String::new()
-    } else {
-        let name = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().expect("a user with a name").name;
-        let group = nix::unistd::Group::from_gid(nix::unistd::getegid()).unwrap().expect("a group with a name").name;
-        format!("default_internal_user = {name}\ndefault_login_user = {name}\ndefault_internal_group = {group}\n")
-    };
+    let users = internal_users();
     let location = match (&options.spool, options.separator) {
         (Some(spool), _) => format!("maildir:{}/%d/%n", spool.display()),
         (None, '.') => "maildir:~/mail".to_owned(),

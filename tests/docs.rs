@@ -1,0 +1,459 @@
+//! What `docs/` tells the administrator to install and to type is used here as it stands there. Only what is his own is put in its
+//! place: paths, ports, names of users and hosts.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use support::client::{curl, run_with_input};
+use support::dovecot::{Configured, entries, give_away, mail_names, owned};
+use support::lab::is_root;
+use support::spool::{hash, received, sent};
+use support::*;
+
+const README: &str = include_str!("../README.md");
+const SETUP: &str = include_str!("../docs/setup.md");
+const DOVECOT: &str = include_str!("../docs/dovecot.md");
+const BACKUP: &str = include_str!("../docs/backup.md");
+const RESTORE: &str = include_str!("../docs/restore.md");
+const DOVECOT_2_3: &str = include_str!("../docs/dovecot-2.3.conf");
+const DOVECOT_2_4: &str = include_str!("../docs/dovecot-2.4.conf");
+const PASSWD: &str = include_str!("../docs/passwd.imap");
+const CRON: &str = include_str!("../docs/mailstore.cron");
+
+const JOE: &str = "joe@example.com";
+const ARCHIVE_PASSWORD: &str = "change me";
+
+/// Each of these stands in the text, and is replaced.
+#[track_caller]
+fn with(text: &str, replaced: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in replaced {
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// The indented lines of a text that begin so, without their indent.
+#[track_caller]
+fn command<'a>(text: &'a str, start: &str) -> &'a str {
+    let found =
+        text.lines().filter(|line| line.starts_with("    ")).map(str::trim).find(|line| line.starts_with(start));
+    found.unwrap_or_else(|| panic!("there is no command that begins with {start:?}"))
+}
+
+#[track_caller]
+fn sh(command: &str, folder: &Path) -> Output {
+    run_with_input("/bin/sh", &["-c", command], b"", folder).ok()
+}
+
+/// What cron runs: the line with this in it, without its time and its user.
+fn cron(with: &str) -> &'static str {
+    let line = CRON.lines().find(|line| !line.starts_with('#') && line.contains(with)).expect("a line for cron");
+    line.split_once("  root  ").expect("a time, then root, then the command").1
+}
+
+/// `mailstore.ini` of docs/setup.md before this provider, in a folder of its own, which is given.
+fn proxies(lab: &Lab, provider: &Dovecot) -> (Proxy, PathBuf) {
+    let dir = lab.folder("etc");
+    let (certificate, ca) = (lab.certificate(), lab.ca());
+    let upstream = |kind| {
+        format!("upstream = localhost:{}\nupstream_ca = {}", provider.endpoint(kind, Tls::Implicit).port, ca.display())
+    };
+    // Nothing is sent here.
+    let nobody = format!("upstream = localhost:{}\nupstream_ca = {}", 9, ca.display());
+    let user = if is_root() { format!("user = {}\n", mail_names().0) } else { String::new() };
+    let ini = SETUP.split("```ini\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the example");
+    let ini = with(
+        ini,
+        &[
+            ("/srv/mailstore/mailSpool", "mailSpool"),
+            ("user = mailstore\n", &user),
+            ("0.0.0.0:995", "127.0.0.1:0"),
+            ("0.0.0.0:993", "127.0.0.1:0"),
+            ("0.0.0.0:465", "127.0.0.1:0"),
+            ("/etc/mailstore/cert.pem", certificate.chain.to_str().unwrap()),
+            ("/etc/mailstore/key.pem", certificate.key.to_str().unwrap()),
+            ("upstream = pop.example.com:995", &upstream(Kind::Pop3)),
+            ("upstream = imap.example.com:993", &upstream(Kind::Imap)),
+            ("upstream = smtp.example.com:465", &nobody),
+        ],
+    );
+    fs::write(dir.join("mailstore.ini"), ini).unwrap();
+    fs::create_dir(dir.join("mailSpool")).unwrap();
+    private_to_mail(&dir.join("mailSpool"));
+    (Proxy::start_in(&dir), dir)
+}
+
+/// As MailStore makes it.
+fn private_to_mail(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+    owned(dir);
+}
+
+fn at(kind: Kind, port: u16) -> Endpoint {
+    Endpoint { kind, port, tls: Tls::Implicit }
+}
+
+/// Dovecot over the spool in this folder, as docs/dovecot.md sets it up.
+fn archive(lab: &Lab, dir: &Path) -> Configured {
+    let passwd = dir.join("passwd.imap");
+    let sample = PASSWD.lines().last().and_then(|line| line.strip_prefix('#')).expect("a sample that is switched off");
+    fs::write(&passwd, format!("{PASSWD}{sample}\n")).unwrap();
+    let home = dir.join("dovecot");
+    fs::create_dir(&home).unwrap();
+    owned(&home);
+    let (user, group) = mail_names();
+    let certificate = lab.certificate();
+    Configured::start(lab, |port| {
+        with(
+            DOVECOT_2_3,
+            &[
+                ("/srv/mailstore/mailSpool", dir.join("mailSpool").to_str().unwrap()),
+                ("/srv/mailstore/dovecot", home.to_str().unwrap()),
+                ("/etc/mailstore/cert.pem", certificate.chain.to_str().unwrap()),
+                ("/etc/mailstore/key.pem", certificate.key.to_str().unwrap()),
+                ("/etc/dovecot/passwd.imap", passwd.to_str().unwrap()),
+                ("mail_uid = mailstore", &format!("mail_uid = {user}")),
+                ("mail_gid = mailstore", &format!("mail_gid = {group}")),
+                ("port = 1993", &format!("port = {port}")),
+            ],
+        )
+    })
+}
+
+/// Logs in to the archive, TLS checked.
+fn read_archive(lab: &Lab, port: u16, user: &str) -> Wire {
+    let mut wire = Wire::connect(lab, at(Kind::Imap, port));
+    wire.imap_ok(&format!("LOGIN \"{user}\" \"{ARCHIVE_PASSWORD}\""));
+    wire
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn from_nothing_to_a_message_put_back() {
+    let lab = Lab::new();
+    let provider = Dovecot::start(&lab);
+    let inbox: Vec<Vec<u8>> = ["Lunch", "The contract"]
+        .map(|subject| {
+            format!("From: ann@example.org\r\nSubject: {subject}\r\n\r\n.\r\n{subject}, no newline").into_bytes()
+        })
+        .into();
+    let report = b"Subject: Report\r\n\r\n\xe9\r\n".to_vec();
+    let note = b"Subject: Sent by Joe\r\n\r\nBye.\r\n".to_vec();
+    let mailbox = provider.mailbox(JOE);
+    inbox.iter().for_each(|message| mailbox.put("INBOX", Place::New, message));
+    mailbox.put("Work/Reports", Place::New, &report);
+
+    // Joe's mail passes: POP3, IMAP, and what he sends.
+    let (proxy, dir) = proxies(&lab, &provider);
+    let imap = at(Kind::Imap, proxy.port("imap"));
+    // By POP3 a message gets its last line's end.
+    let by_pop3 = [&inbox[1][..], b"\r\n"].concat();
+    assert_eq!(curl(&lab, at(Kind::Pop3, proxy.port("pop3")), JOE, "/2", &[]).ok().stdout, by_pop3);
+    assert_eq!(curl(&lab, imap, JOE, "/INBOX;UID=1", &[]).ok().stdout, inbox[0]);
+    assert_eq!(curl(&lab, imap, JOE, "/INBOX;UID=2", &[]).ok().stdout, inbox[1]);
+    assert_eq!(curl(&lab, imap, JOE, "/Work%2FReports;UID=1", &[]).ok().stdout, report);
+    fs::write(lab.path().join("note"), &note).unwrap();
+    curl(&lab, imap, JOE, "/Sent", &["-T", "note"]).ok();
+    let kept = [
+        received(JOE, "", &by_pop3),
+        received(JOE, "", &inbox[0]),
+        received(JOE, "", &inbox[1]),
+        received(JOE, "Work.Reports", &report),
+        sent(JOE, &note),
+    ];
+    proxy.spool().holds(&kept);
+
+    // The archive.
+    let archive = archive(&lab, &dir);
+    let mut wire = Wire::connect(&lab, at(Kind::Imap, archive.port));
+    for wrong in [format!("LOGIN {JOE} {PASSWORD}"), format!("LOGIN ann@example.com \"{ARCHIVE_PASSWORD}\"")] {
+        assert!(text(&wire.imap(&wrong)).contains(" NO "), "{wrong}");
+    }
+    let mut wire = read_archive(&lab, archive.port, "Joe@Example.COM");
+    let list = text(&wire.imap_ok("LIST \"\" *"));
+    assert!(list.contains("\\Sent) \".\" Sent\r\n") && list.contains("\".\" Work.Reports\r\n"), "{list}");
+    assert!(text(&wire.imap_ok("LSUB \"\" *")).contains("\".\" Sent\r\n"));
+    for (folder, expected) in
+        [("INBOX", vec![&inbox[0], &inbox[1], &by_pop3]), ("Sent", vec![&note]), ("Work.Reports", vec![&report])]
+    {
+        wire.imap_ok(&format!("SELECT {folder}"));
+        let mut served = wire::literals(&wire.imap_ok("UID FETCH 1:* BODY[]"));
+        served.sort();
+        let mut expected: Vec<Vec<u8>> = expected.into_iter().cloned().collect();
+        expected.sort();
+        assert_eq!(served, expected, "{folder}");
+    }
+    // Nothing of Dovecot's is in the spool but what the Maildirs are made of.
+    let maildir = dir.join("mailSpool/example.com/joe");
+    for folder in ["", ".Sent", ".Work.Reports"] {
+        for entry in entries(&maildir.join(folder)) {
+            let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+            let known = ["cur", "new", "tmp", "maildirfolder", ".Sent", ".Work", ".Work.Reports"];
+            assert!(known.contains(&name.as_str()) || name.starts_with("mailstore-"), "{}", entry.display());
+        }
+    }
+
+    // What cron does for the programs that show subscribed folders only.
+    let doveadm = format!("doveadm -c {}", archive.file.display());
+    sh(&with(cron("subscribe"), &[("doveadm", &doveadm)]), lab.path());
+    assert!(text(&wire.imap_ok("LSUB \"\" *")).contains("\".\" Work.Reports\r\n"));
+
+    // The provider loses it; the commands of docs/restore.md bring it back.
+    let mut direct = Wire::connect(&lab, provider.endpoint(Kind::Imap, Tls::None));
+    direct.login(Kind::Imap, JOE);
+    direct.imap_ok("SELECT INBOX");
+    direct.imap_ok("STORE 2 +FLAGS.SILENT (\\Deleted)");
+    direct.imap_ok("EXPUNGE");
+    let found = sh(&with(command(RESTORE, "doveadm fetch"), &[("doveadm", &doveadm)]), lab.path()).text();
+    assert!(found.contains("hdr.subject: The contract\n") && !found.contains("Lunch"), "{found}");
+    let curl_command = |start: &str, replaced: &[(&str, &str)]| {
+        let command = command(RESTORE, start);
+        let safe = format!("curl -sS --cacert {} ", lab.ca().display());
+        sh(&with(&with(command, &[("curl -sS ", &safe)]), replaced), lab.path())
+    };
+    let archive_is = [
+        (&*format!("-u {JOE}"), &*format!("-u '{JOE}:{ARCHIVE_PASSWORD}'")),
+        ("mail.office.example:1993", &*format!("localhost:{}", archive.port)),
+    ];
+    let curl_line = |what: &str| RESTORE.lines().map(str::trim).find(|line| line.contains(what)).expect("a command");
+    let numbers = curl_command(curl_line("?SUBJECT"), &archive_is).text();
+    let number =
+        numbers.trim().strip_prefix("* SEARCH ").and_then(|rest| rest.split(' ').next()).expect("a number").to_owned();
+    let index = format!("MAILINDEX={number}");
+    curl_command(curl_line("-o lost.eml"), &[&archive_is[..], &[("MAILINDEX=2", &index)]].concat());
+    let lost = fs::read(lab.path().join("lost.eml")).unwrap();
+    assert!(lost == inbox[1] || lost == by_pop3);
+    let account = [
+        (&*format!("-u {JOE}"), &*format!("-u '{JOE}:{PASSWORD}'")),
+        ("mail.office.example:993", &*format!("localhost:{}", imap.port)),
+    ];
+    curl_command(curl_line("-T lost.eml"), &account);
+    direct.imap_ok("NOOP");
+    assert_eq!(wire::literals(&direct.imap_ok("FETCH 2 BODY.PEEK[]")), [lost]);
+    // It was kept already.
+    assert!(proxy.log().contains("duplicate owner=joe@example.com folder=INBOX"), "{}", proxy.log());
+}
+
+/// The messages below a folder by their hash, as the names say.
+fn hashes(root: &Path) -> Vec<String> {
+    let mut found: Vec<String> = files(root).iter().filter_map(|file| named_hash(file)).collect();
+    found.sort();
+    found
+}
+
+fn named_hash(file: &Path) -> Option<String> {
+    Some(file.file_name()?.to_str()?.split_once(",H=")?.1[..64].to_owned())
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        // Dovecot may have taken a file away meanwhile.
+        for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                todo.push(entry.path())
+            } else {
+                found.push(entry.path())
+            }
+        }
+    }
+    found
+}
+
+/// The command in README.md that proves a copy, run beside `mailSpool`.
+fn prove(copy: &Path) {
+    let start = README.find("find mailSpool").expect("the command");
+    let command = README[start..].split("\n\n").next().unwrap();
+    let output = sh(command, copy);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}{}", output.text(), output.errors());
+}
+
+/// The copy made last, which its name tells.
+fn newest(copies: &Path) -> PathBuf {
+    let mut names: Vec<PathBuf> = entries(copies).into_iter().filter(|path| path.is_dir()).collect();
+    names.sort();
+    names.pop().expect("a copy")
+}
+
+#[test]
+fn backed_up_by_cron_while_mail_passes() {
+    let lab = Lab::new();
+    // Where folders are Maildir++, one may be called `tmp`.
+    let provider = Dovecot::with(&lab, DovecotOptions { separator: '.', ..DovecotOptions::default() });
+    let (proxy, dir) = proxies(&lab, &provider);
+    let imap = at(Kind::Imap, proxy.port("imap"));
+    // A user and a domain may be called like the folder that is left out.
+    let users = [JOE, "tmp@example.com", "ann@tmp"];
+    let append = |user: &str, folder: &str, bytes: &[u8]| {
+        let mut wire = Wire::connect(&lab, imap);
+        wire.login(Kind::Imap, user);
+        wire.imap(&format!("CREATE {folder}"));
+        wire.send(format!("a APPEND {folder} {{{}+}}\r\n", bytes.len()).as_bytes());
+        wire.send(&[bytes, b"\r\n"].concat());
+        let reply = text(&wire.imap_until("a"));
+        assert!(reply.contains("a OK"), "{reply}");
+        wire.imap_ok("LOGOUT");
+    };
+    for (number, user) in users.into_iter().enumerate() {
+        provider.mailbox(user);
+        for (at, folder) in ["INBOX", "Sent", "tmp"].into_iter().enumerate() {
+            append(user, folder, &corpus::numbered(10 * number + at));
+        }
+    }
+    let spool = dir.join("mailSpool");
+    let joe = spool.join("example.com/joe");
+    // A message of two owners, and what is not complete.
+    let shared = entries(&joe.join("new")).remove(0);
+    fs::hard_link(&shared, spool.join("tmp/ann/new").join(shared.file_name().unwrap())).unwrap();
+    let unfinished = joe.join("tmp/1700000000.M1P1Q1.elsewhere");
+    fs::write(&unfinished, "half a mess").unwrap();
+    give_away(&unfinished);
+    let before = hashes(&spool);
+    assert_eq!(before.len(), 10);
+
+    let copies = lab.path().join("copies");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mailstore-backup");
+    let line = cron("mailstore-backup");
+    assert!(BACKUP.contains(line), "docs/backup.md shows another line");
+    let line = with(
+        line,
+        &[
+            ("/usr/local/sbin/mailstore-backup", script.to_str().unwrap()),
+            ("/srv/mailstore/mailSpool", spool.to_str().unwrap()),
+            ("/var/backups/mailstore", copies.to_str().unwrap()),
+        ],
+    );
+    let made = |command: &str| {
+        sh(command, lab.path());
+        newest(&copies)
+    };
+
+    // While mail passes, and somebody reads the archive: files come, and move from new to cur and back.
+    let done = AtomicBool::new(false);
+    let first = thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 100.. {
+                append(users[number % 3], "INBOX", &corpus::numbered(number));
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for user in ["example.com/joe", "example.com/tmp", "tmp/ann"].map(|user| spool.join(user)) {
+                    for file in entries(&user.join("new")) {
+                        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+                        fs::rename(&file, user.join("cur").join(name + ":2,S")).unwrap();
+                    }
+                }
+                thread::yield_now();
+            }
+        });
+        let copy = made(&line);
+        done.store(true, Ordering::Relaxed);
+        copy
+    });
+    let copied = hashes(&first);
+    for hash in &before {
+        assert!(copied.contains(hash), "{hash} is not in the copy");
+    }
+    prove(&first);
+    assert!(files(&first).iter().all(|file| !file.ends_with(unfinished.file_name().unwrap())));
+    assert!(entries(&first).iter().all(|entry| entry.ends_with("mailSpool")), "{:?}", entries(&first));
+
+    // The next night costs nothing where nothing came, and the message of two owners is one file there too.
+    let yesterday = copies.join("2020-01-01T023000");
+    fs::rename(&first, &yesterday).unwrap();
+    let second = made(&line);
+    prove(&second);
+    assert_eq!(hashes(&second), hashes(&spool));
+    let inode = |root: &Path, user: &str| {
+        let of_user = files(&root.join("mailSpool").join(user));
+        let wanted = named_hash(&shared);
+        let file = of_user.iter().find(|file| named_hash(file) == wanted).expect("the shared message");
+        fs::metadata(file).unwrap().ino()
+    };
+    assert_eq!(inode(&second, "example.com/joe"), inode(&second, "tmp/ann"));
+    let same = |file: &PathBuf| {
+        let before = yesterday.join(file.strip_prefix(&second).unwrap());
+        before.exists() && fs::metadata(before).unwrap().ino() == fs::metadata(file).unwrap().ino()
+    };
+    let sent = second.join("mailSpool/example.com/joe/.Sent/cur");
+    assert!(entries(&sent).len() == 1 && entries(&sent).iter().all(same));
+
+    // Old copies go; an empty spool, as of a disk that is not mounted, makes no copy and takes none away.
+    fs::rename(&second, copies.join("2020-01-02T023000")).unwrap();
+    made(&format!("KEEP=2 {line}"));
+    assert!(!yesterday.exists() && copies.join("2020-01-02T023000").exists());
+    let empty = line.replace(spool.to_str().unwrap(), lab.folder("empty").to_str().unwrap());
+    let refused = run_with_input("/bin/sh", &["-c", &empty], b"", lab.path());
+    assert_eq!((refused.code, refused.stdout), (Some(1), Vec::new()));
+    assert_eq!(entries(&copies).iter().filter(|path| path.is_dir()).count(), 2);
+
+    // A lost user comes back by the command of docs/backup.md, into a spool at work.
+    let expected = hashes(&joe);
+    fs::remove_dir_all(&joe).unwrap();
+    fs::create_dir(&joe).unwrap();
+    private_to_mail(&joe);
+    let restore = with(
+        command(BACKUP, "cp -a /var/backups/mailstore/2025-01-31T023000/mailSpool/example.com/joe/."),
+        &[
+            ("/var/backups/mailstore/2025-01-31T023000", newest(&copies).to_str().unwrap()),
+            ("/srv/mailstore/mailSpool", spool.to_str().unwrap()),
+        ],
+    );
+    sh(&restore, lab.path());
+    assert_eq!(hashes(&joe), expected);
+    let message = corpus::numbered(1_000_000);
+    append(JOE, "INBOX", &message);
+    assert!(hashes(&joe).contains(&hash(&message)));
+}
+
+#[test]
+fn both_versions_of_dovecot_are_set_up_alike() {
+    let lines = |text: &'static str| -> Vec<&str> { text.lines().map(str::trim).collect() };
+    for line in [
+        "port = 1993",
+        "ssl = required",
+        "mail_uid = mailstore",
+        "mail_gid = mailstore",
+        "first_valid_uid = 100",
+        "auto = subscribe",
+        "special_use = \\Sent",
+        "separator = .",
+    ] {
+        assert!(lines(DOVECOT_2_3).contains(&line) && lines(DOVECOT_2_4).contains(&line), "{line}");
+    }
+    for place in
+        ["/srv/mailstore/mailSpool/", "/srv/mailstore/dovecot/", "/etc/dovecot/passwd.imap", "/etc/mailstore/key.pem"]
+    {
+        assert!(DOVECOT_2_3.contains(place) && DOVECOT_2_4.contains(place), "{place}");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (folder, text) in [("", README), ("docs", SETUP), ("docs", DOVECOT), ("docs", BACKUP), ("docs", RESTORE)] {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(root.join(folder).join(link).exists(), "{link} in\n{text}");
+        }
+        for file in text.split([' ', '\n']).filter(|word| word.starts_with("docs/")) {
+            let file = file.trim_end_matches([',', '.', ':', ';', ')']);
+            assert!(root.join(file).exists(), "{file} in\n{text}");
+        }
+    }
+}
