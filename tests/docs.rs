@@ -445,6 +445,11 @@ fn both_versions_of_dovecot_are_set_up_alike() {
 }
 
 #[test]
+fn set_up_names_the_rust_that_is_needed() {
+    assert!(SETUP.contains(concat!("Rust has to be ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (folder, text) in [("", README), ("docs", SETUP), ("docs", DOVECOT), ("docs", BACKUP), ("docs", RESTORE)] {
