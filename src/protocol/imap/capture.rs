@@ -69,7 +69,14 @@ enum Value {
 
 impl Capture {
     pub(super) fn new() -> Capture {
-        Capture { response: Response::default(), headers: VecDeque::new(), header_octets: 0, texts: VecDeque::new(), unsettled: false, text_noted: false }
+        Capture {
+            response: Response::default(),
+            headers: VecDeque::new(),
+            header_octets: 0,
+            texts: VecDeque::new(),
+            unsettled: false,
+            text_noted: false,
+        }
     }
 
     /// A FETCH response begins. Without a destination nothing of it is kept.
@@ -154,7 +161,9 @@ impl Capture {
     fn content(&mut self, bytes: &[u8], host: &mut dyn Host) -> Result<(), Refused> {
         let result = match &mut self.response.value {
             Value::Ignored => Ok(()),
-            Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => host.append(*draft, bytes),
+            Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => {
+                host.append(*draft, bytes)
+            }
             Value::Date(text) => {
                 if text.len() + bytes.len() <= 64 {
                     text.extend_from_slice(bytes);

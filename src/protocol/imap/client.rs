@@ -214,7 +214,10 @@ impl Imap {
                             }
                             Err(_) => {
                                 self.reply(b"* BAD the line is too long\r\n", host);
-                                self.end(End::Fault(format!("the client sent a line over {COMMAND_LEN_MAX} octets")), host);
+                                self.end(
+                                    End::Fault(format!("the client sent a line over {COMMAND_LEN_MAX} octets")),
+                                    host,
+                                );
                                 return bytes.len();
                             }
                         }
@@ -284,7 +287,10 @@ impl Imap {
         };
         if let Some(fault) = fault {
             self.reply(fault, host);
-            if matches!(end, LineEnd::Literal(Literal { synchronizing: false, .. }) | LineEnd::Absurd { synchronizing: false }) {
+            if matches!(
+                end,
+                LineEnd::Literal(Literal { synchronizing: false, .. }) | LineEnd::Absurd { synchronizing: false }
+            ) {
                 self.end(End::Fault("the client sent a literal outside any command".to_string()), host);
             }
             return true;
@@ -396,7 +402,8 @@ impl Imap {
     /// Decides about a line, from what is known so far of its command.
     fn judge(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
         let name = command.name.clone();
-        if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS") {
+        if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS")
+        {
             return Verdict::Refuse("NO [PRIVACYREQUIRED] STARTTLS first".to_string());
         }
         if let LineEnd::Literal(_) = end {
@@ -407,8 +414,10 @@ impl Imap {
         }
         let verdict = match name.as_slice() {
             b"STARTTLS" => self.starttls(command, end),
-            b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE" | b"X-UNAUTHENTICATE"
-            | b"PROXYAUTH" | b"XPROXYREUSE" => Verdict::Refuse("BAD not available through MailStore".to_string()),
+            b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE"
+            | b"X-UNAUTHENTICATE" | b"PROXYAUTH" | b"XPROXYREUSE" => {
+                Verdict::Refuse("BAD not available through MailStore".to_string())
+            }
             b"AUTHENTICATE" => self.judge_authenticate(command, end, host),
             // Its octets would pass unread; no client says these so.
             b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
@@ -471,7 +480,13 @@ impl Imap {
     }
 
     /// A line of an APPEND or REPLACE: names the mailbox, or announces a message.
-    fn judge_append(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
+    fn judge_append(
+        &mut self,
+        command: &mut Command,
+        end: LineEnd,
+        octets: &mut Octets,
+        host: &mut dyn Host,
+    ) -> Verdict {
         let mut args = command.args();
         if command.name.ends_with(b"REPLACE") {
             args.string();
@@ -515,7 +530,9 @@ impl Imap {
                 *octets = Octets::Message(Some(draft));
                 Verdict::Forward
             }
-            Err(Refused) => Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string()),
+            Err(Refused) => {
+                Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string())
+            }
         }
     }
 

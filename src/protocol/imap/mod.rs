@@ -58,9 +58,13 @@ enum Phase {
     /// Waits for the server's greeting.
     Greeting,
     /// Sent STARTTLS to the server; holds its greeting.
-    UpstreamStartTls { greeting: Vec<u8> },
+    UpstreamStartTls {
+        greeting: Vec<u8>,
+    },
     /// The handshake with the server is on its way.
-    UpstreamHandshake { greeting: Vec<u8> },
+    UpstreamHandshake {
+        greeting: Vec<u8>,
+    },
     Running,
     /// LOGOUT was answered, or the server said BYE.
     Leaving(End),
@@ -87,7 +91,9 @@ impl Pending {
 
 enum Kind {
     Other,
-    Login { user: Option<Vec<u8>> },
+    Login {
+        user: Option<Vec<u8>>,
+    },
     Authenticate(Exchange),
     /// SELECT or EXAMINE of this mailbox.
     Select(Vec<u8>),

@@ -220,7 +220,11 @@ impl Imap {
                 let ending = &line[2 + word.len() + names.len()..];
                 let kept = match word {
                     b"CAPABILITY" => capability::filter(names, self.capability_context()),
-                    _ => names.split(|&b| b == b' ').filter(|n| !n.is_empty() && !capability::is_hidden(n)).collect::<Vec<_>>().join(&b' '),
+                    _ => names
+                        .split(|&b| b == b' ')
+                        .filter(|n| !n.is_empty() && !capability::is_hidden(n))
+                        .collect::<Vec<_>>()
+                        .join(&b' '),
                 };
                 let blank: &[u8] = if kept.is_empty() { b"" } else { b" " };
                 host.send(Side::Client, &[&line[..2 + word.len()], blank, &kept, ending].concat());
@@ -271,7 +275,9 @@ impl Imap {
 
     fn line_ended(&mut self, end: LineEnd, host: &mut dyn Host) {
         match end {
-            LineEnd::Literal(literal) if literal.synchronizing => self.server.state = State::Literal { left: literal.len },
+            LineEnd::Literal(literal) if literal.synchronizing => {
+                self.server.state = State::Literal { left: literal.len }
+            }
             LineEnd::Absurd { .. } => self.lost("a literal is larger than any number", host),
             _ => {
                 self.server.midway = false;
@@ -291,7 +297,12 @@ impl Imap {
 
     /// A listing with more than anybody would call a folder passes unread.
     fn bound_listing(&mut self) {
-        if self.server.listing.as_ref().is_some_and(|pieces| pieces.iter().map(Part::cost).sum::<usize>() > LINE_LEN_MAX) {
+        if self
+            .server
+            .listing
+            .as_ref()
+            .is_some_and(|pieces| pieces.iter().map(Part::cost).sum::<usize>() > LINE_LEN_MAX)
+        {
             self.server.listing = None;
         }
     }
@@ -379,7 +390,9 @@ impl Imap {
         let withheld = matches!(pending.kind, Kind::Fetch { withheld: true, .. });
         self.consequences(pending, status, host);
         let line = match withheld {
-            true => [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat(),
+            true => {
+                [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat()
+            }
             false => capability::filter_status(line, self.capability_context(), true),
         };
         host.send(Side::Client, &line);

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::{FolderRules, Imap, Settings};
 use crate::config::{ImapFolders, OnArchiveFailure, Shared, TlsMode};
-use crate::protocol::{Protocol, Side};
 use crate::protocol::testing::{Recorder, Session, transcript};
+use crate::protocol::{Protocol, Side};
 
 pub(super) fn shared() -> Shared {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
@@ -380,7 +380,10 @@ fn logins_in_every_form() {
         ("C: a LOGIN \"Joe\" \"pass {1}\"", "-> S: a LOGIN \"Joe\" \"pass {1}\""),
         ("C: a login {3+}\\r\\njoe {4+}\\r\\npa\\r\\n", "-> S: a login {3+}\n-> S: joe {4+}\n-> S: pa\n-> S: "),
         ("C: a AUTHENTICATE PLAIN AGpvZQBwdw==", "-> S: a AUTHENTICATE PLAIN AGpvZQBwdw=="),
-        ("C: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB", "-> S: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB"),
+        (
+            "C: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB",
+            "-> S: a authenticate xoauth2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB",
+        ),
     ] {
         run(&format!(
             r#"
@@ -1080,8 +1083,10 @@ fn bare_line_feeds_become_line_ends() {
 /// A session's bytes, and where each side has to have heard the other first.
 fn long_session() -> Vec<(Side, Vec<u8>)> {
     let message: Vec<u8> = (0..9000u32).flat_map(|i| format!("line {i} {{5}}\r\n)\r\n").into_bytes()).collect();
-    let (announced, appending) =
-        (format!("* 1 FETCH (UID 7 BODY[] {{{}}}\r\n", message.len()), format!("d APPEND Sent {{{}+}}\r\n", message.len()));
+    let (announced, appending) = (
+        format!("* 1 FETCH (UID 7 BODY[] {{{}}}\r\n", message.len()),
+        format!("d APPEND Sent {{{}+}}\r\n", message.len()),
+    );
     let fetched = [
         announced.as_bytes(),
         &message,
@@ -1181,10 +1186,44 @@ proptest! {
 /// Fragments from which commands and responses are made, and noise.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let fragments = [
-        "c FETCH 1 BODY[]\r\n", "c ", "d ", "* ", "1 FETCH (", "BODY[] {3}\r\n", "BODY[HEADER] \"a\"", "BODY[TEXT] {2}\r\n", "abc", ")\r\n", "\r\n",
-        "c OK x\r\n", "d OK x\r\n", "d NO x\r\n", "+ go\r\n", "d APPEND Sent {3}\r\n", "d APPEND Sent {3+}\r\n", "d APPEND {4+}\r\nWork {3+}\r\n",
-        "e IDLE\r\n", "DONE\r\n", "e OK x\r\n", "f AUTHENTICATE PLAIN\r\n", "AGEAYg==\r\n", "f OK x\r\n", "g LOGOUT\r\n", "g OK x\r\n", "* BYE x\r\n",
-        "* 1 EXPUNGE\r\n", "* LIST (\\Sent) \"/\" {4}\r\n", "UID 5", " ", "(", "\"", "\\", "{", "}", "h COMPRESS DEFLATE\r\n", "* VANISHED 1:5\r\n",
+        "c FETCH 1 BODY[]\r\n",
+        "c ",
+        "d ",
+        "* ",
+        "1 FETCH (",
+        "BODY[] {3}\r\n",
+        "BODY[HEADER] \"a\"",
+        "BODY[TEXT] {2}\r\n",
+        "abc",
+        ")\r\n",
+        "\r\n",
+        "c OK x\r\n",
+        "d OK x\r\n",
+        "d NO x\r\n",
+        "+ go\r\n",
+        "d APPEND Sent {3}\r\n",
+        "d APPEND Sent {3+}\r\n",
+        "d APPEND {4+}\r\nWork {3+}\r\n",
+        "e IDLE\r\n",
+        "DONE\r\n",
+        "e OK x\r\n",
+        "f AUTHENTICATE PLAIN\r\n",
+        "AGEAYg==\r\n",
+        "f OK x\r\n",
+        "g LOGOUT\r\n",
+        "g OK x\r\n",
+        "* BYE x\r\n",
+        "* 1 EXPUNGE\r\n",
+        "* LIST (\\Sent) \"/\" {4}\r\n",
+        "UID 5",
+        " ",
+        "(",
+        "\"",
+        "\\",
+        "{",
+        "}",
+        "h COMPRESS DEFLATE\r\n",
+        "* VANISHED 1:5\r\n",
     ];
     prop_oneof![
         proptest::sample::select(fragments.to_vec()).prop_map(|text| text.as_bytes().to_vec()),

@@ -153,8 +153,7 @@ impl Smtp {
     fn answered(&mut self, asked: Asked, code: Code, line: &[u8], host: &mut dyn Host) {
         if code.intermediate() && !matches!(asked, Asked::Data | Asked::Auth) {
             // It would take what follows for a message's text.
-            return self
-                .fault(format!("the server asked for more where there is none: {}", quote(line)), host);
+            return self.fault(format!("the server asked for more where there is none: {}", quote(line)), host);
         }
         match asked {
             Asked::Data => return self.data_answered(code, line, host),
