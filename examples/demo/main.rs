@@ -275,7 +275,7 @@ fn stay_on(stage: &Stage, proxies: &Proxies, dovecot: Option<(Pid, SocketAddr)>)
     say!("\nAll of it goes on. The settings for a mail program on this machine:");
     say!("   user       {ALICE} or {BOB}");
     say!("   password   {PASSWORD}");
-    say!("   server     127.0.0.1");
+    say!("   server     localhost");
     for (name, door) in [("IMAP", proxies.imap), ("POP3", proxies.pop3), ("SMTP", proxies.smtp)] {
         let login = if name == "SMTP" { "; with user and password; mail for these two users only" } else { "" };
         say!(

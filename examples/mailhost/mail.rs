@@ -116,6 +116,10 @@ impl Mail {
         Some(folder.last_uid)
     }
 
+    pub(crate) fn clear(&self, user: &str, folder: &str) {
+        self.change(user, folder, Vec::clear);
+    }
+
     /// The UID that the next message will get.
     pub(super) fn next_uid(&self, user: &str, folder: &str) -> u32 {
         let users = self.lock();
