@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     }
     match run(&given) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => fail(1, &e.to_string()),
+        Err(e) => fail(if e.kind() == io::ErrorKind::InvalidInput { 2 } else { 1 }, &e.to_string()),
     }
 }
 

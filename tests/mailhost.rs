@@ -476,3 +476,64 @@ fn imap_server_says_no_to_a_fetch_or_sends_less() {
     assert_eq!(wire::literals(&wire.imap_ok("FETCH 1 BODY.PEEK[]")), [&message[..]]);
     scene.holds(&[received(ANN, "", &message)]);
 }
+
+#[test]
+fn imap_server_sends_a_message_unasked() {
+    let scene = Scene::new();
+    let message = corpus::numbered(1);
+    scene.deliver(&message);
+    let mut wire = scene.inbox();
+    let response =
+        format!("* 1 FETCH (UID 1 BODY[] {{{}}}\r\n{})\r\n{{tag}} OK done\r\n", message.len(), text(message.clone()));
+    scene.reply(Kind::Imap, "NOOP", &response);
+    assert_eq!(wire::literals(&wire.imap_ok("NOOP")), [&message[..]]);
+    scene.holds(&[received(ANN, "", &message)]);
+}
+
+#[test]
+fn imap_server_greets_as_if_somebody_had_logged_in() {
+    let scene = Scene::new();
+    scene.reply(Kind::Imap, GREETING, "* PREAUTH welcome, whoever you are\r\n");
+    let wire = scene.connect(Kind::Imap);
+    assert!(wire.text().starts_with("* BYE "), "{}", wire.text());
+    drop(wire);
+    scene.closed_with(1, &["user=-", "PREAUTH"]);
+}
+
+#[test]
+fn smtp_server_closes_between_chunks() {
+    let scene = Scene::new();
+    let message = corpus::numbered(1);
+    let (one, other) = message.split_at(50);
+    let mut wire = scene.envelope();
+    wire.send(&[format!("BDAT {}\r\n", one.len()).as_bytes(), one].concat());
+    assert!(wire.smtp_reply().starts_with(b"250"));
+    scene.once(Kind::Smtp, "BDAT", Act::Close);
+    wire.send(&[format!("BDAT {} LAST\r\n", other.len()).as_bytes(), other].concat());
+    let heard = text(rest(wire));
+    assert!(heard.is_empty() || heard.starts_with("421 "), "{heard}");
+    scene.closed_with(1, &["reason=the server closed the connection"]);
+    // The last chunk went out: the server may have it.
+    scene.holds(&[sent(ANN, &message)]);
+}
+
+#[test]
+fn pop3_server_closes_at_the_end_or_in_a_top_of_everything() {
+    let scene = Scene::new();
+    let message = corpus::numbered(1);
+    scene.deliver(&message);
+    scene.once(Kind::Pop3, "TOP", Act::Cut(100));
+    let mut wire = scene.login(Kind::Pop3);
+    wire.send(b"TOP 1 99999999\r\n");
+    assert!(rest(wire).len() <= 100);
+    scene.holds(&[]);
+    scene.closed_with(1, &["kept=0", "reason=server closed in the middle of a message"]);
+    // What was kept stays kept, whatever becomes of QUIT.
+    scene.once(Kind::Pop3, "QUIT", Act::Close);
+    let mut wire = scene.login(Kind::Pop3);
+    assert_eq!(retr(&mut wire, 1), message);
+    wire.send(b"QUIT\r\n");
+    rest(wire);
+    scene.holds(&[received(ANN, "", &message)]);
+    scene.closed_with(2, &["kept=1", "not_kept=0"]);
+}
