@@ -4,9 +4,28 @@ use std::io;
 use std::net::SocketAddr;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use native_tls::TlsConnector;
 
+use crate::mailhost::{Wire, literal};
 use crate::stage::{Context, Result};
-use crate::wire::{Wire, literal};
+
+/// Where it connects to.
+#[derive(Clone, Copy)]
+pub(crate) struct Server<'a> {
+    pub(crate) at: SocketAddr,
+    /// TLS from the first octet, with whom to trust; none: without TLS.
+    pub(crate) trust: Option<&'a TlsConnector>,
+}
+
+impl Server<'_> {
+    fn connect(self) -> Result<Wire> {
+        let mut wire = Wire::connect(self.at).when(format_args!("connecting to {}", self.at))?;
+        if let Some(trust) = self.trust {
+            wire.start_tls(trust, "127.0.0.1").when(format_args!("TLS with {}", self.at))?;
+        }
+        Ok(wire)
+    }
+}
 
 /// Whose mail it is.
 #[derive(Clone, Copy)]
@@ -16,8 +35,8 @@ pub(crate) struct Login<'a> {
 }
 
 /// Submits a message by SMTP.
-pub(crate) fn send(at: SocketAddr, login: Login<'_>, to: &str, message: &[u8]) -> Result<()> {
-    let mut wire = Wire::connect(at).when("connecting for SMTP")?;
+pub(crate) fn send(server: Server<'_>, login: Login<'_>, to: &str, message: &[u8]) -> Result<()> {
+    let mut wire = server.connect()?;
     smtp(&mut wire, None, "220")?;
     smtp(&mut wire, Some("EHLO client.example.com"), "250")?;
     let answer = BASE64_STANDARD.encode(format!("\0{}\0{}", login.user, login.password));
@@ -49,8 +68,8 @@ fn smtp(wire: &mut Wire, command: Option<&str>, code: &str) -> Result<()> {
 }
 
 /// Fetches all messages by POP3 and deletes them at the host.
-pub(crate) fn fetch_and_delete(at: SocketAddr, login: Login<'_>) -> Result<Vec<Vec<u8>>> {
-    let mut wire = Wire::connect(at).when("connecting for POP3")?;
+pub(crate) fn fetch_and_delete(server: Server<'_>, login: Login<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut wire = server.connect()?;
     pop3(&mut wire, "the greeting")?;
     let mut command = |line: &str| -> Result<String> {
         wire.say(line).when("POP3")?;
@@ -87,8 +106,8 @@ pub(crate) struct Imap {
 }
 
 impl Imap {
-    pub(crate) fn login(at: SocketAddr, login: Login<'_>) -> Result<Imap> {
-        let mut wire = Wire::connect(at).when("connecting for IMAP")?;
+    pub(crate) fn login(server: Server<'_>, login: Login<'_>) -> Result<Imap> {
+        let mut wire = server.connect()?;
         wire.line().when("IMAP, the greeting")?;
         let mut imap = Imap { wire, tag: 0 };
         imap.command("LOGIN", &format!("\"{}\" \"{}\"", login.user, login.password))?;

@@ -1,7 +1,7 @@
 //! `scripts/demo`: MailStore between a small mail host and its clients, shown step by step to a newcomer.
 //!
 //! Each step says what it does and what came of it; the first thing that is not as promised ends the demo with exit status 1. Nothing
-//! of it stays (see [`stage`]), unless `--keep` asks for the folder.
+//! of it stays (see [`stage`]), unless `--keep` asks for the folder. With `--stay` all goes on until somebody ends it, for mail programs.
 
 /// Prints a line. That nobody reads (`| head`) is no reason to end in disorder.
 macro_rules! say {
@@ -13,24 +13,28 @@ macro_rules! say {
 
 mod client;
 mod dovecot;
-mod host;
+#[path = "../mailhost/mod.rs"]
+mod mailhost;
 mod messages;
 mod proxies;
 mod spool;
 mod stage;
-mod wire;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use client::{Imap, Login};
-use host::{Host, INBOX, PASSWORD};
+use client::{Imap, Login, Server};
+use mailhost::{Certificate, Host, INBOX, Mail, connector};
+use nix::unistd::Pid;
 use proxies::Proxies;
 use spool::Kept;
 use stage::{Context, Result, Stage};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
+/// Of both.
+pub(crate) const PASSWORD: &str = "a-password-for-the-demo";
 const SENT: &str = "Sent";
 /// A folder below another, at the host; MailStore's Maildir++ name of it.
 const PROJECT: &str = "Work/2026";
@@ -49,13 +53,14 @@ How to go on with your own mail server:
 README.md, \"Set it up\", has the rest: IMAP and SMTP, TLS, a service, Dovecot, backup.";
 
 fn main() -> ExitCode {
-    let keep = std::env::args().any(|argument| argument == "--keep");
+    let asked_for = |option: &str| std::env::args().any(|argument| argument == option);
+    let (keep, stay) = (asked_for("--keep"), asked_for("--stay"));
     let stage = match Stage::open(keep, nix::unistd::geteuid().is_root()) {
         Ok(stage) => stage,
         Err(why) => return fail(&why),
     };
     let closes = Closes(&stage);
-    let result = show(&stage);
+    let result = show(&stage, stay);
     if stage.interrupted() {
         // The exit is that thread's now.
         loop {
@@ -90,20 +95,26 @@ fn ok(text: &str) {
     say!("   ok  {text}");
 }
 
-fn show(stage: &Stage) -> Result<()> {
+fn show(stage: &Stage, stay: bool) -> Result<()> {
     let spool = stage.dir().join("mailSpool");
     say!("All of this runs on 127.0.0.1 and in {}.", stage.dir().display());
 
     say!("\n1. A small mail host with the mailboxes of alice and bob, and MailStore's three proxies before it");
-    let host = Host::start(&[ALICE, BOB], &[SENT, PROJECT]).when("starting the mail host")?;
-    let proxies = Proxies::start(stage, &host)?;
+    let mail = Mail::default();
+    for user in [ALICE, BOB] {
+        mail.add_user(user, PASSWORD, &["Drafts", PROJECT, SENT, "Trash"]);
+    }
+    let certificate = Certificate::throw_away().when("making a certificate")?;
+    let host = Host::start(mail, &certificate, [[0; 2]; 3]).when("starting the mail host")?;
+    let proxies = Proxies::start(stage, &host, &certificate)?;
     for (name, proxy, upstream) in
         [("SMTP", proxies.smtp, host.smtp), ("POP3", proxies.pop3, host.pop3), ("IMAP", proxies.imap, host.imap)]
     {
-        ok(&format!("{name}: clients -> {proxy} -> the host's {upstream}"));
+        ok(&format!("{name}: clients -> {} -> the host's {}, TLS by STARTTLS", proxy.plain, upstream.plain));
+        ok(&format!("{name}: clients, TLS -> {} -> the host's {}, TLS", proxy.tls, upstream.tls));
     }
 
-    let expected = exchange(&host, &proxies)?;
+    let expected = exchange(&host, &proxies, &certificate)?;
 
     say!("\n5. What MailStore kept");
     let kept = spool::read(&spool)?;
@@ -116,9 +127,16 @@ fn show(stage: &Stage) -> Result<()> {
     say!("         {}", command.replace('\n', "\n         "));
 
     say!("\n7. Read back with Dovecot, straight from the spool");
-    read_back(stage, &spool, &kept)?;
+    let dovecot = read_back(stage, &spool, &kept)?;
+
+    if stay {
+        stay_on(stage, &proxies, dovecot)?;
+    }
 
     say!("\n8. The end");
+    if let Some((pid, _)) = dovecot {
+        stage.stop(pid)?;
+    }
     let status = stage.stop(proxies.pid)?;
     if status.code() != Some(0) {
         return Err(format!("start_proxies ended with {status} after SIGTERM\n{}", proxies.log()?));
@@ -140,27 +158,30 @@ struct Expected {
 }
 
 /// The mail that goes through the proxies: steps 2 to 4.
-fn exchange(host: &Host, proxies: &Proxies) -> Result<Vec<Expected>> {
+fn exchange(host: &Host, proxies: &Proxies, certificate: &Certificate) -> Result<Vec<Expected>> {
+    let trust = connector(&certificate.authority).when("trusting the certificate")?;
+    let [smtp, imap] = [proxies.smtp, proxies.imap].map(|door| Server { at: door.tls, trust: Some(&trust) });
+    let pop3 = Server { at: proxies.pop3.plain, trust: None };
     let (alice, bob) = (Login { user: ALICE, password: PASSWORD }, Login { user: BOB, password: PASSWORD });
     let letter = messages::letter();
     let (note, project) = (messages::note(), messages::project());
 
-    say!("\n2. Alice sends Bob a message by SMTP");
-    client::send(proxies.smtp, alice, BOB, &letter)?;
+    say!("\n2. Alice sends Bob a message by SMTP, over TLS");
+    client::send(smtp, alice, BOB, &letter)?;
     same("the host's mailbox of Bob", &at_host(host, BOB, INBOX)?, std::slice::from_ref(&letter))?;
     ok(&format!("the host has it: {} bytes, unchanged (8-bit text, lines that begin with dots)", letter.len()));
 
     say!("\n3. Bob fetches it by POP3 and deletes it at the host");
-    same("what Bob got", &client::fetch_and_delete(proxies.pop3, bob)?, std::slice::from_ref(&letter))?;
+    same("what Bob got", &client::fetch_and_delete(pop3, bob)?, std::slice::from_ref(&letter))?;
     ok("what he got is what Alice sent, byte for byte");
     same("the host's mailbox of Bob", &at_host(host, BOB, INBOX)?, &[])?;
     ok("the host has it no longer: his mailbox there is empty");
 
-    say!("\n4. Alice files two messages by IMAP in {SENT}, and reads the folder {PROJECT}");
+    say!("\n4. Alice files two messages by IMAP, over TLS, in {SENT}, and reads the folder {PROJECT}");
     for message in &project {
-        host.mail.deliver(ALICE, PROJECT, false, message).ok_or(format!("the host has no folder {PROJECT}"))?;
+        host.mail.deliver(ALICE, PROJECT, message).ok_or(format!("the host has no folder {PROJECT}"))?;
     }
-    let mut imap = Imap::login(proxies.imap, alice)?;
+    let mut imap = Imap::login(imap, alice)?;
     imap.append(SENT, &letter, true)?;
     imap.append(SENT, &note, false)?;
     same("the host's Sent of Alice", &at_host(host, ALICE, SENT)?, &[letter.clone(), note.clone()])?;
@@ -180,8 +201,7 @@ fn exchange(host: &Host, proxies: &Proxies) -> Result<Vec<Expected>> {
 }
 
 fn at_host(host: &Host, user: &str, folder: &str) -> Result<Vec<Vec<u8>>> {
-    let messages = host.mail.messages(user, folder).ok_or(format!("the host has no folder {folder}"))?;
-    Ok(messages.iter().map(|message| message.bytes.to_vec()).collect())
+    host.mail.texts(user, folder).ok_or(format!("the host has no folder {folder}"))
 }
 
 fn same(what: &str, found: &[Vec<u8>], expected: &[Vec<u8>]) -> Result<()> {
@@ -222,20 +242,20 @@ fn prove(kept: &[Kept], mut expected: Vec<Expected>) -> Result<()> {
     Ok(())
 }
 
-/// Where there is a Dovecot: each folder as it serves it holds exactly the kept files' bytes.
-fn read_back(stage: &Stage, spool: &Path, kept: &[Kept]) -> Result<()> {
+/// Where there is a Dovecot: each folder as it serves it holds exactly the kept files' bytes. Gives the Dovecot, which goes on.
+fn read_back(stage: &Stage, spool: &Path, kept: &[Kept]) -> Result<Option<(Pid, SocketAddr)>> {
     let installed = match dovecot::find() {
         Ok(installed) => installed,
         Err(why) => {
             say!("   left out: {why}");
-            return Ok(());
+            return Ok(None);
         }
     };
     let (pid, at) = installed.start(stage, spool)?;
     let mut folders: Vec<(&str, &str)> = kept.iter().map(|one| (one.owner.as_str(), one.folder_name())).collect();
     folders.dedup();
     for (user, folder) in folders {
-        let mut imap = Imap::login(at, Login { user, password: PASSWORD })?;
+        let mut imap = Imap::login(Server { at, trust: None }, Login { user, password: PASSWORD })?;
         let mut served = imap.fetch_all(folder)?;
         imap.logout()?;
         let of_folder = kept.iter().filter(|one| (one.owner.as_str(), one.folder_name()) == (user, folder));
@@ -245,5 +265,31 @@ fn read_back(stage: &Stage, spool: &Path, kept: &[Kept]) -> Result<()> {
         same(&format!("what Dovecot serves from {folder} of {user}"), &served, &files)?;
         ok(&format!("{user}, {folder}: Dovecot serves the same bytes ({})", count(served.len())));
     }
-    stage.stop(pid).map(drop)
+    Ok(Some((pid, at)))
+}
+
+/// Says what a mail program needs to know, and waits until somebody ends it.
+fn stay_on(stage: &Stage, proxies: &Proxies, dovecot: Option<(Pid, SocketAddr)>) -> Result<()> {
+    let end = stage.asked_to_end()?;
+    let dir = stage.dir().display();
+    say!("\nAll of it goes on. The settings for a mail program on this machine:");
+    say!("   user       {ALICE} or {BOB}");
+    say!("   password   {PASSWORD}");
+    say!("   server     localhost");
+    for (name, door) in [("IMAP", proxies.imap), ("POP3", proxies.pop3), ("SMTP", proxies.smtp)] {
+        let login = if name == "SMTP" { "; with user and password; mail for these two users only" } else { "" };
+        say!(
+            "   {name}       port {} with SSL/TLS, or {} without encryption{login}",
+            door.tls.port(),
+            door.plain.port()
+        );
+    }
+    say!("   What passes there is kept in {dir}/mailSpool");
+    say!("   (to be trusted for SSL/TLS: {}; the log: {dir}/log).", proxies.authority.display());
+    if let Some((_, at)) = dovecot {
+        say!("   What was kept is served by Dovecot to the same users and passwords:");
+        say!("   IMAP       port {} without encryption", at.port());
+    }
+    say!("Enter or Ctrl-C ends it.");
+    end.recv().when("waiting for the end")
 }

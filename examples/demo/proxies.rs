@@ -1,27 +1,39 @@
 //! The real `start_proxies`, with an INI file as an administrator writes it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::unistd::{Pid, geteuid};
 
 use crate::dovecot::MAIL_USER;
-use crate::host::Host;
+use crate::mailhost::{Certificate, Door, Host};
 use crate::stage::{Context, Result, Stage, wait_until};
 
 pub(crate) struct Proxies {
     pub(crate) pid: Pid,
-    pub(crate) smtp: SocketAddr,
-    pub(crate) pop3: SocketAddr,
-    pub(crate) imap: SocketAddr,
+    pub(crate) smtp: Door,
+    pub(crate) pop3: Door,
+    pub(crate) imap: Door,
+    /// Whom clients have to trust.
+    pub(crate) authority: PathBuf,
     log: PathBuf,
 }
 
 impl Proxies {
-    /// Starts it before this host, and waits until it is ready.
-    pub(crate) fn start(stage: &Stage, host: &Host) -> Result<Proxies> {
+    /// Starts it before this host, with the same certificate, and waits until it is ready.
+    pub(crate) fn start(stage: &Stage, host: &Host, certificate: &Certificate) -> Result<Proxies> {
+        let file = |name: &str, text: &[u8]| {
+            let file = stage.dir().join(name);
+            fs::write(&file, text).when(format_args!("writing {name}")).map(|()| file)
+        };
+        let authority = file("authority.pem", &certificate.authority)?;
+        file("certificate.pem", &certificate.chain)?;
+        let key = file("key.pem", b"")?;
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).when("closing key.pem to others")?;
+        file("key.pem", &certificate.key)?;
         let ini = stage.dir().join("mailstore.ini");
         fs::write(&ini, configuration(host)).when("writing mailstore.ini")?;
         let log = stage.dir().join("log");
@@ -41,7 +53,9 @@ impl Proxies {
             let found = text.lines().find_map(|line| address(line, name)).filter(|_| ended.is_none());
             found.ok_or_else(|| format!("start_proxies is not ready; its log says:\n{text}"))
         };
-        Ok(Proxies { pid, smtp: listens("smtp")?, pop3: listens("pop3")?, imap: listens("imap")?, log })
+        let door =
+            |kind: &str| -> Result<Door> { Ok(Door { plain: listens(kind)?, tls: listens(&format!("{kind}:tls"))? }) };
+        Ok(Proxies { pid, smtp: door("smtp")?, pop3: door("pop3")?, imap: door("imap")?, authority, log })
     }
 
     pub(crate) fn log(&self) -> Result<String> {
@@ -53,7 +67,14 @@ fn configuration(host: &Host) -> String {
     let user = if geteuid().is_root() { format!("user = {MAIL_USER}\n") } else { String::new() };
     let mut text = format!("[mailstore]\nspool = mailSpool\nshutdown_grace = 5s\n{user}");
     for (kind, upstream) in [("smtp", host.smtp), ("pop3", host.pop3), ("imap", host.imap)] {
-        text += &format!("\n[{kind}]\nlisten = 127.0.0.1:0\nupstream = {upstream}\nupstream_tls = none\n");
+        let Door { plain, tls } = upstream;
+        text += &format!(
+            "\n[{kind}]\nlisten = 127.0.0.1:0\nupstream = {plain}\nupstream_tls = starttls\nupstream_ca = authority.pem\n"
+        );
+        text += &format!(
+            "\n[{kind}:tls]\nlisten = 127.0.0.1:0\nlisten_tls = implicit\ncertificate = certificate.pem\n\
+             private_key = key.pem\nupstream = {tls}\nupstream_ca = authority.pem\n"
+        );
     }
     text
 }

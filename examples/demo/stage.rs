@@ -1,7 +1,8 @@
 //! What the demo leaves nothing of: its folder and the programs it started, each known by its process id.
 //!
 //! [`Stage::close`] ends them all and removes the folder; it happens when the stage is dropped (so after a failure and a panic too) and on
-//! SIGINT, SIGTERM and SIGHUP, after which the demo exits with 128 and the signal's number.
+//! SIGINT, SIGTERM and SIGHUP, after which the demo exits with 128 and the signal's number. Only while it stays until it is asked to end
+//! ([`Stage::asked_to_end`]) a signal is the answer to that.
 
 use std::fmt::Display;
 use std::fs::{self, Permissions};
@@ -10,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +45,8 @@ pub(crate) struct Stage {
     /// None once all is cleared away: nothing is started from then on.
     running: Mutex<Option<Vec<Child>>>,
     interrupted: AtomicBool,
+    /// Where the next signal goes instead of ending the demo at once.
+    asks_to_end: Mutex<Option<Sender<()>>>,
 }
 
 impl Stage {
@@ -54,7 +58,13 @@ impl Stage {
         let dir =
             tempfile::Builder::new().prefix("mailstore-demo-").tempdir_in(temp).when("making a temporary folder")?;
         let dir = dir.keep();
-        let stage = Stage { dir, keep, running: Mutex::new(Some(Vec::new())), interrupted: AtomicBool::new(false) };
+        let stage = Stage {
+            dir,
+            keep,
+            running: Mutex::new(Some(Vec::new())),
+            interrupted: AtomicBool::new(false),
+            asks_to_end: Mutex::new(None),
+        };
         let stage = Arc::new(stage);
         if shared {
             fs::set_permissions(&stage.dir, Permissions::from_mode(0o711)).when("opening the temporary folder")?;
@@ -101,6 +111,19 @@ impl Stage {
         self.interrupted.load(Ordering::SeqCst)
     }
 
+    /// Something comes out when there is a line on standard input (nothing at all there is none), or a signal.
+    pub(crate) fn asked_to_end(&self) -> Result<Receiver<()>> {
+        let (ask, asked) = mpsc::channel();
+        *self.asks_to_end() = Some(ask.clone());
+        let read = move || {
+            if std::io::stdin().read_line(&mut String::new()).is_ok_and(|octets| octets > 0) {
+                let _ = ask.send(());
+            }
+        };
+        thread::Builder::new().spawn(read).when("watching the standard input")?;
+        Ok(asked)
+    }
+
     /// Ends all that still runs and removes the folder. Once is enough.
     pub(crate) fn close(&self) {
         let mut running = self.running();
@@ -119,7 +142,10 @@ impl Stage {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).when("watching for signals")?;
         let stage = Arc::clone(self);
         let watch = move || {
-            if let Some(signal) = signals.forever().next() {
+            for signal in signals.forever() {
+                if stage.asks_to_end().take().is_some_and(|ask| ask.send(()).is_ok()) {
+                    continue;
+                }
                 stage.interrupted.store(true, Ordering::SeqCst);
                 eprintln!("\ninterrupted: ending what was started");
                 stage.close();
@@ -128,6 +154,10 @@ impl Stage {
         };
         thread::Builder::new().spawn(watch).when("watching for signals")?;
         Ok(())
+    }
+
+    fn asks_to_end(&self) -> MutexGuard<'_, Option<Sender<()>>> {
+        self.asks_to_end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Vec<Child>>> {

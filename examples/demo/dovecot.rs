@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Group, Pid, Uid, User, getegid, geteuid};
 
-use crate::host::PASSWORD;
+use crate::PASSWORD;
+use crate::mailhost::Wire;
 use crate::stage::{Context, Result, Stage, wait_until};
-use crate::wire::Wire;
 
 /// Free ports may be taken by somebody else before Dovecot has them.
 const TRIES: u32 = 5;
