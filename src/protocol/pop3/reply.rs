@@ -164,6 +164,12 @@ impl Pop3 {
     fn greeting(&mut self, line: &[u8], ok: bool, host: &mut dyn Host) {
         if !ok {
             let why = format!("server greeted with {}", quote(line));
+            if line.get(..4).is_some_and(|status| status.eq_ignore_ascii_case(b"-ERR")) {
+                // Its own reason is better than any of ours.
+                host.send(Side::Client, line);
+                self.told = true;
+                return self.fault(why, host);
+            }
             return self.turn_away(NO_SERVER, why, host);
         }
         if self.settings.upstream_tls == TlsMode::StartTls {

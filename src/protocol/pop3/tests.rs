@@ -65,7 +65,7 @@ fn a_server_that_does_not_greet() {
     play(
         r"
         S: -ERR too many connections
-        -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
+        -> C: -ERR too many connections
         -> end fault server greeted with ...
         farewell lost none
         ",
@@ -117,7 +117,7 @@ fn upstream_starttls_is_had_or_nothing() {
         TlsMode::None,
         TlsMode::StartTls,
         "S: -ERR busy
-         -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
+         -> C: -ERR busy
          -> end fault server greeted with ...",
     );
     play_with(
