@@ -4,21 +4,19 @@
 //! says next depends on the server: behind a synchronizing literal, in a SASL exchange, before STARTTLS, and before an APPEND whose
 //! owner is not certain yet.
 
+mod append;
+mod judge;
+
+pub(super) use append::internal_date;
+
 use super::command::{self, Args, LineEnd, Literal, Part};
-use super::folders::Place;
-use super::{Imap, Kind, Phase, capability};
-use crate::archive::{Destination, Folder};
-use crate::config::TlsMode;
+use super::{Imap, Kind, Phase};
 use crate::protocol::line::LineBuffer;
-use crate::protocol::sasl::{Exchange, Mechanism};
-use crate::protocol::{DraftId, End, Host, Refused, Side};
+use crate::protocol::sasl::Exchange;
+use crate::protocol::{DraftId, End, Host, Side};
 
 /// Longest command without its messages, in octets: clients build UID sets of many kilobytes.
 const COMMAND_LEN_MAX: usize = 1024 * 1024;
-
-/// Messages of one APPEND (RFC 3502), and messages that wait for the server's answer before another APPEND may go up: each holds a file open.
-const MESSAGES_MAX: usize = 100;
-const UNANSWERED_MAX: usize = 16;
 
 pub(super) struct ClientSide {
     mode: Mode,
@@ -417,215 +415,6 @@ impl Imap {
         true
     }
 
-    /// Decides about a line, from what is known so far of its command.
-    fn judge(&mut self, command: &mut Command, end: LineEnd, octets: &mut Octets, host: &mut dyn Host) -> Verdict {
-        let name = command.name.clone();
-        if !self.client_secure && !matches!(name.as_slice(), b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"ID" | b"STARTTLS")
-        {
-            if matches!(name.as_slice(), b"LOGIN" | b"AUTHENTICATE") {
-                host.login_failed("the client asked for it without STARTTLS");
-            }
-            return Verdict::Refuse("NO [PRIVACYREQUIRED] STARTTLS first".to_string());
-        }
-        if let LineEnd::Literal(_) = end {
-            *octets = match name.as_slice() {
-                b"LOGIN" | b"SELECT" | b"EXAMINE" | b"APPEND" | b"REPLACE" | b"UID REPLACE" => Octets::Argument,
-                _ => Octets::Pass,
-            };
-        }
-        let verdict = match name.as_slice() {
-            b"STARTTLS" => self.starttls(command, end),
-            b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE"
-            | b"X-UNAUTHENTICATE" | b"PROXYAUTH" | b"XPROXYREUSE" => {
-                Verdict::Refuse("BAD not available through MailStore".to_string())
-            }
-            b"AUTHENTICATE" => self.judge_authenticate(command, end, host),
-            // Its octets would pass unread; no client says these so.
-            b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
-            b"ENABLE" => judge_enable(command),
-            b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"CLOSE" | b"MOVE" | b"UID MOVE"
-                if self.commands.message_is_coming() =>
-            {
-                self.client.holds_deletion = true;
-                Verdict::Hold
-            }
-            b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
-            _ => Verdict::Forward,
-        };
-        match (end, &verdict) {
-            (LineEnd::Literal(literal), Verdict::Forward)
-                if *octets == Octets::Argument && literal.len > (COMMAND_LEN_MAX - command.size) as u64 =>
-            {
-                Verdict::Refuse("BAD the literal is too long".to_string())
-            }
-            _ => verdict,
-        }
-    }
-
-    fn starttls(&mut self, command: &Command, end: LineEnd) -> Verdict {
-        if self.settings.listen_tls != TlsMode::StartTls || self.client_secure {
-            return Verdict::Refuse("BAD STARTTLS is not offered".to_string());
-        }
-        if end != LineEnd::Plain || !command.args().remaining_text().is_empty() {
-            return Verdict::Refuse("BAD STARTTLS takes no arguments".to_string());
-        }
-        if !self.commands.list.is_empty() || self.server.is_midway() {
-            return Verdict::Hold;
-        }
-        self.client.mode = Mode::Handshake;
-        Verdict::Answer([&command.tag[..], b" OK begin TLS now\r\n"].concat())
-    }
-
-    fn judge_authenticate(&mut self, command: &mut Command, end: LineEnd, host: &mut dyn Host) -> Verdict {
-        let mut args = command.args();
-        let name = args.string().unwrap_or_default();
-        let Some(mechanism) = Mechanism::parse(&name) else {
-            host.login_failed("a mechanism that is not available through MailStore");
-            return Verdict::Refuse("NO this authentication mechanism is not available through MailStore".to_string());
-        };
-        if end != LineEnd::Plain {
-            // Its octets would pass unread.
-            return Verdict::Refuse("BAD an initial response is no literal".to_string());
-        }
-        let mut exchange = Exchange::new(mechanism);
-        let initial = args.string().map_or(Ok(()), |mut base64| {
-            let judged = exchange.initial_response(&base64);
-            base64.fill(0);
-            std::hint::black_box(&base64);
-            judged
-        });
-        match initial {
-            Err(rejected) => {
-                host.login_failed(rejected.0);
-                Verdict::Refuse(format!("NO [AUTHENTICATIONFAILED] {}", rejected.0))
-            }
-            Ok(()) => {
-                command.exchange = Some(exchange);
-                Verdict::Forward
-            }
-        }
-    }
-
-    /// A line of an APPEND or REPLACE: names the mailbox, or announces a message.
-    fn judge_append(
-        &mut self,
-        command: &mut Command,
-        end: LineEnd,
-        octets: &mut Octets,
-        host: &mut dyn Host,
-    ) -> Verdict {
-        let mut args = command.args();
-        if command.name.ends_with(b"REPLACE") {
-            args.string();
-        }
-        let Some(mailbox) = args.string() else { return Verdict::Forward };
-        // Behind a message only the last line tells of the next one.
-        let mut next = match command.parts.last() {
-            Some(last) if command.mailbox.is_some() => Args::new(std::slice::from_ref(last)),
-            _ => args,
-        };
-        let rest = next.clone().remaining_text().to_ascii_uppercase();
-        if rest.windows(9).any(|window| window == b"CATENATE ") || rest.ends_with(b"CATENATE") {
-            return Verdict::Refuse("BAD CATENATE is not available through MailStore".to_string());
-        }
-        let LineEnd::Literal(literal) = end else { return Verdict::Forward };
-        if command.prepared.len() >= MESSAGES_MAX {
-            return Verdict::Refuse("NO [LIMIT] too many messages in one command".to_string());
-        }
-        if self.commands.login_is_open() || self.commands.messages() >= UNANSWERED_MAX {
-            return Verdict::Hold;
-        }
-        next.list();
-        let date = next.string().and_then(|text| internal_date(&text));
-        let place = self.login.as_ref().map(|owner| (owner.clone(), self.settings.folders.place(owner, &mailbox)));
-        command.mailbox = Some(mailbox);
-        let (owner, folder, outgoing): (_, Folder, _) = match place {
-            // The server will refuse it; if it does not, nobody owns it.
-            None | Some((_, Place::Skipped)) => {
-                *octets = Octets::Message(None);
-                return Verdict::Forward;
-            }
-            Some((owner, Place::Sent(folder))) => (owner, folder, true),
-            Some((owner, Place::Folder(folder))) => (owner, folder, false),
-        };
-        match host.begin(&[Destination { owner, folder, outgoing }], Some(literal.len)) {
-            Ok(draft) => {
-                if let Some(seconds) = date {
-                    host.date(draft, seconds);
-                }
-                command.open = Some(draft);
-                *octets = Octets::Message(Some(draft));
-                Verdict::Forward
-            }
-            Err(Refused::Unavailable) => {
-                Verdict::Refuse("NO [UNAVAILABLE] the message cannot be archived, try again later".to_string())
-            }
-            // RFC 7889, section 4.
-            Err(Refused::TooLarge) => {
-                Verdict::Refuse("NO [TOOBIG] the message is larger than what is archived here".to_string())
-            }
-        }
-    }
-
-    fn literal_octets(&mut self, bytes: &[u8], last: bool, octets: Octets, host: &mut dyn Host) {
-        if last {
-            self.client.mode = Mode::Line;
-        }
-        match octets {
-            Octets::Swallow => return,
-            Octets::Pass => {}
-            Octets::Argument => self.argument_octets(bytes),
-            Octets::Message(None) => {}
-            Octets::Message(Some(draft)) => {
-                // The server's answer may have come early: then the draft is gone.
-                let open = self.client.command.as_ref().is_some_and(|command| command.open == Some(draft));
-                if open {
-                    return self.message_octets(draft, bytes, last, host);
-                }
-            }
-        }
-        host.send(Side::Server, bytes);
-    }
-
-    /// Octets of a message going up: the last one passes only when the message is prepared.
-    fn message_octets(&mut self, draft: DraftId, bytes: &[u8], last: bool, host: &mut dyn Host) {
-        let (before, held) = bytes.split_at(bytes.len() - usize::from(last && !bytes.is_empty()));
-        if host.append(draft, bytes).is_err() {
-            return self.message_refused(host);
-        }
-        host.send(Side::Server, before);
-        if last {
-            if host.prepare(draft).is_err() {
-                return self.message_refused(host);
-            }
-            if let Some(command) = self.client.command.as_mut() {
-                command.open = None;
-                command.prepared.push(draft);
-            }
-            host.send(Side::Server, held);
-        }
-    }
-
-    /// The host has dropped the message that is going up; the server waits for its rest and cannot be told otherwise.
-    fn message_refused(&mut self, host: &mut dyn Host) {
-        if let Some(mut command) = self.client.command.take() {
-            command.open = None;
-            let answer = [&command.tag[..], b" NO [UNAVAILABLE] the message cannot be archived, try again later\r\n"];
-            self.reply(&answer.concat(), host);
-            command.discard(host);
-        }
-        self.end(End::Fault("a message going up could not be kept".to_string()), host);
-    }
-
-    fn argument_octets(&mut self, bytes: &[u8]) {
-        let Some(command) = self.client.command.as_mut() else { return };
-        match command.parts.last_mut() {
-            Some(Part::Literal(octets)) => octets.extend_from_slice(bytes),
-            _ => command.parts.push(Part::Literal(bytes.to_vec())),
-        }
-        command.size += bytes.len();
-    }
-
     /// All of a command has gone up: remember what its answer will mean.
     fn command_complete(&mut self, mut command: Command, host: &mut dyn Host) {
         let mut args = command.args();
@@ -669,30 +458,7 @@ impl Imap {
     }
 }
 
-/// Without the extensions that are hidden; answered here where none is left.
-fn judge_enable(command: &Command) -> Verdict {
-    let mut args = command.args();
-    let mut names = Vec::new();
-    while let Some(name) = args.string() {
-        names.push(name);
-    }
-    let allowed: Vec<&[u8]> = names.iter().map(Vec::as_slice).filter(|name| !capability::is_hidden(name)).collect();
-    if allowed.len() == names.len() {
-        return Verdict::Forward;
-    }
-    if allowed.is_empty() {
-        return Verdict::Answer([b"* ENABLED\r\n", &command.tag[..], b" OK nothing to enable\r\n"].concat());
-    }
-    Verdict::Rewrite([&command.tag[..], b" ENABLE ", &allowed.join(&b' ')].concat())
-}
-
 fn forward_line(text: &[u8], host: &mut dyn Host) {
     host.send(Side::Server, text);
     host.send(Side::Server, b"\r\n");
-}
-
-/// `date-time` of RFC 9051, section 9: Unix time, seconds.
-pub(super) fn internal_date(text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    chrono::DateTime::parse_from_str(text, "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.timestamp())
 }
