@@ -148,9 +148,11 @@ fn drive(first: Result<TlsStream<Socket>, HandshakeError<Socket>>, until: Until<
 }
 
 /// OpenSSL's `error:0A000086:SSL routines:function:reason:file:line: (verdict on the certificate)` as what the administrator needs of it:
-/// reason, verdict, and what to look at. Other texts stay as they are.
+/// reason, verdict, and what to look at. Of several errors the last one is what it came to (before it may stand that there is no
+/// folder of authorities, on a system without any). Other texts stay as they are.
 fn readable(text: &str) -> String {
-    let fields: Vec<&str> = text.splitn(5, ':').collect();
+    let last = text.rfind(", error:").map_or(text, |at| &text[at + 2..]);
+    let fields: Vec<&str> = last.splitn(5, ':').collect();
     let ["error", _, _, _, rest] = fields[..] else { return text.to_owned() };
     let reason = rest.split(':').next().unwrap_or(rest);
     let verdict = rest.rsplit_once(": (").and_then(|(_, verdict)| verdict.strip_suffix(')'));
@@ -280,6 +282,11 @@ mod tests {
             (
                 "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:350:",
                 "wrong version number (the other side does not speak TLS at this port from the start)",
+            ),
+            (
+                "error:05800088:x509 certificate routines:f:search only supported for directories:f.c:2:, \
+                 error:0A000086:SSL routines:f:certificate verify failed:f.c:1: (certificate has expired)",
+                "certificate verify failed: certificate has expired",
             ),
             ("unexpected EOF", "unexpected EOF"),
             ("error:1", "error:1"),

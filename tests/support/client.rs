@@ -44,7 +44,8 @@ pub fn run(name: &str, args: &[impl AsRef<OsStr>]) -> Output {
 /// Runs a program in a folder, which is its home as well, with this as its standard input.
 pub fn run_with_input(name: &str, args: &[impl AsRef<OsStr>], input: &[u8], home: &Path) -> Output {
     let mut command = Command::new(program(name));
-    command.args(args).current_dir(home).env("HOME", home).env("LC_ALL", "C.UTF-8");
+    // Some want a terminal of a kind that every system knows.
+    command.args(args).current_dir(home).env("HOME", home).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
     let mut stdin = child.stdin.take().unwrap();
