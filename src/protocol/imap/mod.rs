@@ -275,6 +275,8 @@ impl Protocol for Imap {
     fn eof(&mut self, from: Side, host: &mut dyn Host) {
         match (from, std::mem::replace(&mut self.phase, Phase::Ended)) {
             (_, Phase::Ended) => {}
+            // Whichever side closes first after LOGOUT or BYE: that is how it ended.
+            (_, Phase::Leaving(end)) => self.end(end, host),
             (Side::Client, phase) if self.client.line_waits() => self.phase = phase,
             (Side::Client, phase) => {
                 self.phase = phase;
@@ -282,7 +284,6 @@ impl Protocol for Imap {
                     self.end(End::Orderly("client closed"), host);
                 }
             }
-            (Side::Server, Phase::Leaving(end)) => self.end(end, host),
             (Side::Server, phase) => {
                 self.client.abandon(host);
                 self.capture.abandon(host);

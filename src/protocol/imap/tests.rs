@@ -1072,18 +1072,20 @@ fn greetings_that_cannot_be_served() {
 
 #[test]
 fn logout_forgets_the_login() {
-    selected(
-        r#"
-        C: c LOGOUT
-        -> S: c LOGOUT
-        S: * BYE bye\r\nc OK done
-        -> C: * BYE bye
-        -> logged_out
-        -> C: c OK done
-        eof S
-        -> end orderly logout
-        "#,
-    );
+    for side in ["S", "C"] {
+        selected(&format!(
+            r#"
+            C: c LOGOUT
+            -> S: c LOGOUT
+            S: * BYE bye\r\nc OK done
+            -> C: * BYE bye
+            -> logged_out
+            -> C: c OK done
+            eof {side}
+            -> end orderly logout
+            "#,
+        ));
+    }
 }
 
 #[test]

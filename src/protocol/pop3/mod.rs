@@ -292,6 +292,10 @@ impl Protocol for Pop3 {
         match from {
             // Half a line is none; what was asked is still answered, also what waits to be asked.
             Side::Client if self.line_waits => {}
+            // Whichever side closes first after QUIT was answered: that is how it ended.
+            Side::Client if matches!(self.stage, Stage::Quit) && self.asked.is_empty() => {
+                self.end(End::Orderly("QUIT"), host);
+            }
             Side::Client => self.command.clear(),
             Side::Server => self.server_eof(host),
         }

@@ -372,7 +372,7 @@ fn unknown_commands_pass() {
 }
 
 #[test]
-fn quit_ends_when_the_server_closes() {
+fn quit_ends_when_a_side_closes() {
     play_logged_in(
         "C: QUIT
          -> S: QUIT
@@ -382,6 +382,14 @@ fn quit_ends_when_the_server_closes() {
          -> C: +OK bye
          outstanding no
          eof S
+         -> end orderly QUIT",
+    );
+    play_logged_in(
+        "C: QUIT
+         -> S: QUIT
+         S: +OK bye
+         -> C: +OK bye
+         eof C
          -> end orderly QUIT",
     );
     play_logged_in(
