@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -252,7 +252,11 @@ fn imap<S: Read + Write>(stream: S) {
 }
 
 fn serve(session: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_on("127.0.0.1:0", session)
+}
+
+fn serve_on(address: &str, session: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> u16 {
+    let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for tcp in listener.incoming().map_while(Result::ok) {
@@ -304,6 +308,29 @@ fn a_message_fetched_is_kept_and_told() {
     assert!(proxies.seen.iter().all(|line| !line.contains("secret") && !line.contains("dotted")));
     proxies.signal(Signal::SIGTERM);
     assert_eq!(proxies.end().code(), Some(0));
+}
+
+#[test]
+fn one_proxy_listens_on_several_addresses_and_speaks_ipv6_on_both_sides() {
+    let port = serve_on("[::1]:0", pop3);
+    let ini = format!("[pop3:both]\nlisten = 127.0.0.1:0, [::1]:0\nupstream = [::1]:{port}\nupstream_tls = none\n");
+    let mut proxies = Proxies::start(&ini);
+    let told = " pop3:both listening on ";
+    let line = proxies.seen.iter().find_map(|line| line.split(told).nth(1)).unwrap();
+    let listening: Vec<SocketAddr> =
+        line.split(" -> ").next().unwrap().split(", ").map(|address| address.parse().unwrap()).collect();
+    assert!(listening.len() == 2 && listening[0].is_ipv4() && listening[1].is_ipv6(), "{listening:?}");
+    for address in listening {
+        let tcp = TcpStream::connect(address).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Peer(BufReader::new(tcp));
+        log_in(&mut client);
+        assert_eq!(client.retrieve(), MESSAGE, "{address}");
+        assert_eq!(client.ask("QUIT"), "+OK bye");
+        proxies.wait_for(&format!("closed client={}", if address.is_ipv4() { "127.0.0.1:" } else { "[::1]:" }));
+    }
+    // Whichever way it came, it is the same message of the same owner.
+    assert_eq!(proxies.kept().len(), 1);
 }
 
 #[test]
