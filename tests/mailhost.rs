@@ -537,3 +537,37 @@ fn pop3_server_closes_at_the_end_or_in_a_top_of_everything() {
     scene.holds(&[received(ANN, "", &message)]);
     scene.closed_with(2, &["kept=1", "not_kept=0"]);
 }
+
+/// All octets there are, ends of lines and of messages in every broken form among them.
+#[test]
+fn binary_messages_pass_by_bdat_and_by_literal8() {
+    let all: Vec<u8> = (0..=255).collect();
+    let ends = b"\r\n.\r\n\n.\n\r.\r\r\n.\r\r\n * 1 FETCH (BODY[] {5}\r\n)";
+    let binary = |name: &str| [format!("Subject: {name}\r\n\r\n").as_bytes(), &all, ends, &all].concat();
+    let (chunked, filed) = (binary("chunked"), binary("filed"));
+    let scene = Scene::new();
+
+    let mut smtp = scene.login(Kind::Smtp);
+    assert!(smtp.smtp("EHLO test.example.org").contains("BINARYMIME"));
+    assert!(smtp.smtp(&format!("MAIL FROM:<{ANN}> BODY=BINARYMIME")).starts_with("250"));
+    assert!(smtp.smtp(&format!("RCPT TO:<{BOB}>")).starts_with("250"));
+    // Cut within CRLF.CRLF, and an empty last chunk.
+    let cut = chunked.windows(5).position(|window| window == b"\r\n.\r\n").unwrap() + 3;
+    for (chunk, last) in [(&chunked[..cut], ""), (&chunked[cut..], ""), (&chunked[..0], " LAST")] {
+        smtp.send(&[format!("BDAT {}{last}\r\n", chunk.len()).as_bytes(), chunk].concat());
+        assert!(smtp.smtp_reply().starts_with(b"250"));
+    }
+    smtp.smtp("QUIT");
+
+    let mut imap = scene.login(Kind::Imap);
+    let tag = imap.next_tag();
+    imap.send(&[format!("{tag} APPEND Work ~{{{}+}}\r\n", filed.len()).as_bytes(), &filed, b"\r\n"].concat());
+    assert!(text(imap.imap_until(&tag)).contains(" OK "));
+    imap.imap_ok("SELECT Work");
+    assert_eq!(wire::literals(&imap.imap_ok("FETCH 1 BODY.PEEK[]")), [&filed[..]]);
+    imap.imap_ok("LOGOUT");
+
+    assert_eq!(scene.host.mail.texts(BOB, INBOX).unwrap(), [&chunked[..]]);
+    assert_eq!(scene.host.mail.texts(ANN, "Work").unwrap(), [&filed[..]]);
+    scene.holds(&[sent(ANN, &chunked), received(ANN, "Work", &filed)]);
+}

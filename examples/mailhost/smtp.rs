@@ -27,7 +27,7 @@ pub(super) fn serve(mut client: Client<'_>) -> io::Result<()> {
                 envelope = Envelope::default();
                 let tls = if client.tls { "" } else { "250-STARTTLS\r\n" };
                 client.wire.send(format!(
-                    "250-host.example.com\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE {MESSAGE_SIZE_MAX}\r\n{tls}"
+                    "250-host.example.com\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-SIZE {MESSAGE_SIZE_MAX}\r\n{tls}"
                 ))?;
                 "250 AUTH PLAIN LOGIN"
             }
