@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mailstore::archive::{Destination, Folder, Owner};
 use mailstore::config::{Keep, TlsMode};
-use mailstore::protocol::{DraftId, End, Host, Protocol, Refused, Side, imap, pop3, smtp};
+use mailstore::protocol::{DraftId, End, Host, Origin, Protocol, Refused, Side, imap, pop3, smtp};
 use sha2::{Digest, Sha256};
 
 /// Octets of one message.
@@ -226,5 +226,10 @@ impl Host for Null {
     fn login_failed(&mut self, _: &str) {}
     fn not_kept(&mut self, _: &str) {}
 
+    fn origin(&mut self, _: DraftId, _: Origin) {}
+    fn has(&mut self, _: &Owner, _: &Origin) -> bool {
+        false
+    }
+    fn fetched(&mut self, _: u64) {}
     fn note(&mut self, _: &str) {}
 }

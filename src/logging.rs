@@ -67,8 +67,17 @@ pub fn quote(text: &[u8]) -> String {
     format!("\"{}\"", escape_but(text.trim_ascii_end(), b" "))
 }
 
+/// As [`escape`], however long: what is told apart by its text must not be cut. One word, never empty.
+pub fn escape_whole(bytes: &[u8]) -> String {
+    if bytes.is_empty() { "\\".to_owned() } else { escape_up_to(bytes.len(), bytes, &[]) }
+}
+
 fn escape_but(bytes: &[u8], plain: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(ESCAPED_LEN_MAX)];
+    escape_up_to(ESCAPED_LEN_MAX, bytes, plain)
+}
+
+fn escape_up_to(len_max: usize, bytes: &[u8], plain: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(len_max)];
     let mut out = String::with_capacity(shown.len() + 3);
     for &byte in shown {
         if byte.is_ascii_graphic() && byte != b'\\' && byte != b'"' || plain.contains(&byte) {

@@ -14,7 +14,11 @@ pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::fmt;
+use std::time::Duration;
+
 use crate::archive::{Destination, Owner};
+use crate::logging::escape_whole;
 
 /// Which of the two peers: the one that connected to us, or the real server that we connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +40,27 @@ impl Side {
 /// A draft that the host began and has neither kept nor aborted yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DraftId(pub u32);
+
+/// Which message of the server's a copy is of: remembered across sessions, so that nothing is fetched twice on our own account. Shows itself as
+/// words that no peer can forge, in the form in which it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// RFC 9051, section 2.3.1.1: the three together name a message for ever. The mailbox as the client named it, quotes and literals undone.
+    Imap { mailbox: Vec<u8>, uid_validity: u32, uid: u32 },
+    /// RFC 1939, section 7: the unique-id, as the server gave it.
+    Pop3 { uidl: Vec<u8> },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Imap { mailbox, uid_validity, uid } => {
+                write!(f, "imap {} {uid_validity} {uid}", escape_whole(mailbox))
+            }
+            Origin::Pop3 { uidl } => write!(f, "pop3 {}", escape_whole(uidl)),
+        }
+    }
+}
 
 /// The archive could not keep the message and `on_archive_failure = refuse` forbids to pass it. The host has logged and
 /// counted it, and the draft is gone. With `pass` the host never answers so: it swallows what follows for that draft.
@@ -92,6 +117,15 @@ pub trait Host {
     /// The date received (Unix time, seconds), where the session showed it (INTERNALDATE, APPEND's date-time).
     fn date(&mut self, draft: DraftId, seconds: i64);
 
+    /// Which message of the server's this draft is a copy of: remembered once it is kept. To be called before `finish`.
+    fn origin(&mut self, draft: DraftId, origin: Origin);
+
+    /// Whether this owner's archive has a copy of that message, as far as it is remembered. False costs a fetch.
+    fn has(&mut self, owner: &Owner, origin: &Origin) -> bool;
+
+    /// So many octets of messages came that were fetched on our own account: counted, for the client did not ask for them.
+    fn fetched(&mut self, octets: u64);
+
     /// Outgoing: the message is whole; it is on disk, marked and flushed, when this returns. To be followed by `commit` or
     /// `abort` when the server has answered; a session that ends before counts as `commit` (the server may have it).
     fn prepare(&mut self, draft: DraftId) -> Result<(), Refused>;
@@ -147,6 +181,20 @@ pub trait Protocol: Send {
 
     /// Whether the client still waits for an answer of the server.
     fn outstanding(&self) -> bool;
+
+    /// The client has left, and what is due to the archive is still being fetched: the session goes on within a limit of its own.
+    fn finishing(&self) -> bool {
+        false
+    }
+
+    /// Once nobody has said anything for so long (from the last octet of either side, or since the last [`Protocol::rested`]), `rested` is to be
+    /// called. None: never.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Both sides have been silent for as long as [`Protocol::rest`] said.
+    fn rested(&mut self, _host: &mut dyn Host) {}
 
     /// A last line for the client in the protocol's words, CRLF included; none where the client is in the middle of a reply and would
     /// take it for part of that.

@@ -11,13 +11,15 @@
 //! tls C                           the handshake that was asked for succeeded (before it nothing of that side is delivered)
 //! eof S                           that side closed
 //! outstanding yes                 what the protocol must say now
+//! known imap INBOX 17 42          the archive has this message of the server's already (as [`Origin`] shows itself)
+//! rest                            nobody said anything for as long as the protocol wants to be told of (it must want to)
 //! farewell timeout -ERR bye       the line it must give now (`none` for no line); or `shutdown`, `lost`, `not_kept`
 //! # a comment
 //! ```
 //!
 //! Escapes: `\r`, `\n`, `\t`, `\0`, `\\`, `\xNN`. Actions: `start_tls C`, `end orderly TEXT`, `end fault TEXT`, `logged_in OWNER`, `logged_out`,
 //! `begin N OWNER FOLDER[ outgoing][, OWNER …][ size=N]`, `append N TEXT`, `append_draft N M`, `date N SECONDS`, `prepare N`, `commit N`, `finish N`,
-//! `settle`, `abort N`, `not_kept TEXT`; those that were refused end in ` refused`. `injection C`: bytes of that side waited at its TLS
+//! `origin N WORDS`, `settle`, `abort N`, `not_kept TEXT`; those that were refused end in ` refused`. `injection C`: bytes of that side waited at its TLS
 //! handshake, where the real host ends the session. Notes are kept apart ([`Recorder::notes`]).
 //!
 //! What is sent and appended is data: between two other actions it is joined for each channel and put into a fixed order (appends by
@@ -27,10 +29,10 @@
 //! The runner delivers as the real host does: a side that is held back (not all was consumed) hears nothing until the other
 //! side has been heard, and gets the rest together with what came after. Drafts are watched: one that is used after it is gone fails the test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
-use super::{DraftId, End, Farewell, Host, Protocol, Refused, Side};
+use super::{DraftId, End, Farewell, Host, Origin, Protocol, Refused, Side};
 use crate::archive::{Destination, Owner};
 
 /// Plays the script in every way; panics with the difference where something else happened than it says. Returns the
@@ -78,6 +80,17 @@ impl Session {
     pub(crate) fn feed(&mut self, from: Side, bytes: &[u8]) {
         self.waiting[index(from)].extend_from_slice(bytes);
         self.pump(from);
+    }
+
+    /// Nobody said anything for as long as the protocol asked for.
+    pub(crate) fn rest(&mut self) {
+        if self.host.ended {
+            return;
+        }
+        assert!(self.protocol.rest().is_some(), "the protocol does not wait for a rest");
+        self.protocol.rested(&mut self.host);
+        self.held = [false; 2];
+        self.pump(Side::Client);
     }
 
     pub(crate) fn eof(&mut self, from: Side) {
@@ -147,6 +160,10 @@ pub(crate) struct Recorder {
     ops: Vec<Op>,
     /// The texts of [`Host::note`].
     pub(crate) notes: Vec<String>,
+    /// What [`Host::has`] says yes to: as [`Origin`] shows itself.
+    pub(crate) known: HashSet<String>,
+    /// All that [`Host::fetched`] counted, octets.
+    pub(crate) fetched: u64,
     refuse: Vec<String>,
     drafts: BTreeMap<DraftId, Draft>,
     last_draft: u32,
@@ -304,6 +321,19 @@ impl Host for Recorder {
         self.other(format!("date {} {seconds}", draft.0));
     }
 
+    fn origin(&mut self, draft: DraftId, origin: Origin) {
+        assert!(self.drafts.contains_key(&draft), "draft {} is gone", draft.0);
+        self.other(format!("origin {} {origin}", draft.0));
+    }
+
+    fn has(&mut self, _: &Owner, origin: &Origin) -> bool {
+        self.known.contains(&origin.to_string())
+    }
+
+    fn fetched(&mut self, octets: u64) {
+        self.fetched += octets;
+    }
+
     fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
         self.must_be(draft, Draft::Open);
         if let Some(refused) = self.refused("prepare") {
@@ -363,6 +393,8 @@ enum Step {
     /// None: nothing.
     Expect(Option<Op>),
     Fail(String),
+    Known(String),
+    Rest,
     Tls(Side),
     Eof(Side),
     Outstanding(bool),
@@ -407,6 +439,8 @@ fn play(protocol: Box<dyn Protocol>, steps: &[Step], check: Check, pieces: impl 
                 }
             }
             Step::Fail(call) => session.host.refuse(call),
+            Step::Known(origin) => drop(session.host.known.insert(origin.clone())),
+            Step::Rest => session.rest(),
             Step::Tls(side) => session.tls_started(*side),
             Step::Eof(side) => session.eof(*side),
             Step::Outstanding(yes) => assert_eq!(session.protocol().outstanding(), *yes, "outstanding after {last}"),
@@ -471,8 +505,12 @@ fn parse_line(line: &str) -> Option<Step> {
         };
         return Some(Step::Expect((action != "nothing").then_some(op)));
     }
+    if line.trim_end() == "rest" {
+        return Some(Step::Rest);
+    }
     let (verb, rest) = line.split_once(' ')?;
     Some(match verb {
+        "known" => Step::Known(rest.trim_end().to_owned()),
         "fail" => Step::Fail(rest.to_owned()),
         "tls" => Step::Tls(parse_side(rest)?),
         "eof" => Step::Eof(parse_side(rest)?),

@@ -13,7 +13,7 @@ use super::counters::Counters;
 use crate::archive::{self, Archive, Destination, Draft, Kept, Owner};
 use crate::config::{Kind, OnArchiveFailure};
 use crate::net::relay::{Wire, Wired};
-use crate::protocol::{DraftId, End, Host, Refused, Side};
+use crate::protocol::{DraftId, End, Host, Origin, Refused, Side};
 
 /// Finished drafts that wait for `settle` at most: each holds a file open.
 const UNSETTLED_MAX: usize = 32;
@@ -347,6 +347,14 @@ impl Host for Keeper {
             draft.set_date(seconds);
         }
     }
+
+    fn origin(&mut self, _: DraftId, _: Origin) {}
+
+    fn has(&mut self, _: &Owner, _: &Origin) -> bool {
+        false
+    }
+
+    fn fetched(&mut self, _: u64) {}
 
     fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
         self.on_open(draft, |draft| draft.prepare().map_err(Failure::from))?;

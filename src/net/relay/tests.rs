@@ -15,7 +15,7 @@ use super::*;
 use crate::archive::{Destination, Owner};
 use crate::net::testing::{Pem, pair, pem};
 use crate::net::wait::stop_pipe as stop;
-use crate::protocol::{DraftId, Refused};
+use crate::protocol::{DraftId, Origin, Refused};
 
 /// A host without an archive.
 #[derive(Default)]
@@ -67,6 +67,11 @@ impl Host for Toy {
     fn login_failed(&mut self, _: &str) {}
     fn not_kept(&mut self, _: &str) {}
     fn note(&mut self, _: &str) {}
+    fn origin(&mut self, _: DraftId, _: Origin) {}
+    fn has(&mut self, _: &Owner, _: &Origin) -> bool {
+        false
+    }
+    fn fetched(&mut self, _: u64) {}
 }
 
 /// Passes everything on, and says goodbye.
