@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mailstore::archive::{Destination, Folder, Owner};
-use mailstore::config::{Keep, TlsMode};
+use mailstore::config::{Follow, Keep, TlsMode};
 use mailstore::protocol::{DraftId, End, Host, Origin, Protocol, Refused, Side, imap, pop3, smtp};
 use sha2::{Digest, Sha256};
 
@@ -103,6 +103,8 @@ fn imap_session() -> (imap::Imap, Null) {
         upstream_tls: TlsMode::None,
         default_domain: "example.org".to_string(),
         folders: Arc::new(imap::FolderRules::new(&shared)),
+        follow: Follow::No,
+        own_tag: "X".to_string(),
     };
     let (mut protocol, mut host) = (imap::Imap::new(settings), Null::default());
     feed(&mut protocol, &mut host, Side::Server, b"* OK\r\n");
@@ -231,5 +233,8 @@ impl Host for Null {
         false
     }
     fn fetched(&mut self, _: u64) {}
+    fn refuses(&self) -> bool {
+        true
+    }
     fn note(&mut self, _: &str) {}
 }

@@ -90,6 +90,7 @@ const CONTRACT: &[(Place, &str, &str)] = &[
     (Place::Proxy, "default_domain", "`[mailstore]`'s"),
     (Place::Smtp, "keep", "sender"),
     (Place::Smtp, "local_domains", "none"),
+    (Place::Imap, "follow", "no"),
 ];
 
 #[test]
@@ -531,6 +532,7 @@ fn the_shipped_file_explains_every_key_and_shows_its_default() {
             Place::Shared => "mailstore",
             Place::Proxy => "pop3",
             Place::Smtp => "smtp",
+            Place::Imap => "imap",
         };
         let found: Vec<_> =
             settings.iter().filter(|(section, key, ..)| *section == home && *key == about.name).collect();

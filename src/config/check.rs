@@ -142,7 +142,7 @@ impl Filler<'_> {
 
     fn proxy(&self, kind: Kind, faults: &mut Faults) -> Proxy {
         let mut proxy = Proxy::blank(kind, self.name);
-        self.fill(&mut proxy, PROXY, |about| about.place != Place::Smtp || kind == Kind::Smtp, faults);
+        self.fill(&mut proxy, PROXY, |about| belongs(about, kind), faults);
         if proxy.listen_tls != TlsMode::None && !self.again {
             for Key { about, .. } in PROXY {
                 if about.default == Fallback::RequiredWithTls && self.given(about.name).is_none() {
@@ -203,6 +203,15 @@ impl Filler<'_> {
     }
 }
 
+/// Whether proxies of this kind have that key.
+fn belongs(about: &About, kind: Kind) -> bool {
+    match about.place {
+        Place::Smtp => kind == Kind::Smtp,
+        Place::Imap => kind == Kind::Imap,
+        Place::Shared | Place::Proxy => true,
+    }
+}
+
 /// What to say of a key that this section, whose keys are `own`, does not have.
 fn unknown<'a>(key: &str, own: impl Iterator<Item = &'a About>) -> String {
     if let Some(about) = all().find(|about| about.name == key) {
@@ -210,6 +219,7 @@ fn unknown<'a>(key: &str, own: impl Iterator<Item = &'a About>) -> String {
             Place::Shared => "belongs into [mailstore]".to_owned(),
             Place::Proxy => "belongs into the section of a proxy".to_owned(),
             Place::Smtp => "belongs into an smtp section only".to_owned(),
+            Place::Imap => "belongs into an imap section only".to_owned(),
         };
     }
     match nearest(key, own.map(|about| about.name)) {

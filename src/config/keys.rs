@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::addresses;
 use super::values;
-use super::{ImapFolders, Keep, Kind, OnArchiveFailure, Proxy, Shared, TlsMode};
+use super::{Follow, ImapFolders, Keep, Kind, OnArchiveFailure, Proxy, Shared, TlsMode};
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Place {
     Proxy,
     /// Only smtp proxies.
     Smtp,
+    /// Only imap proxies.
+    Imap,
 }
 
 /// What holds where the key is not given.
@@ -231,6 +233,14 @@ pub(super) const PROXY: &[Key<Proxy>] = &[
         "With recipients or both: only recipients in these domains get a copy; with commas.",
         |to, text, _| put(&mut to.local_domains, values::each(text, addresses::domain))
     ),
+    key!(
+        Imap "follow", Value("no"),
+        "While a client is connected and quiet, also keep what it never fetches: no, inbox (of the inbox), or all (of every folder it opens).",
+        |to, text, _| {
+            let words = [("no", Follow::No), ("inbox", Follow::Inbox), ("all", Follow::All)];
+            put(&mut to.follow, values::word(text, &words))
+        }
+    ),
 ];
 
 fn put<T>(to: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -281,6 +291,7 @@ impl Proxy {
             default_domain: String::new(),
             keep: Keep::Sender,
             local_domains: Vec::new(),
+            follow: Follow::No,
         }
     }
 }

@@ -144,6 +144,16 @@ pub struct Proxy {
     pub keep: Keep,
     /// Lower case.
     pub local_domains: Vec<String>,
+    pub follow: Follow,
+}
+
+/// Which folders' messages are kept although no client fetches them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    No,
+    Inbox,
+    /// Of every folder that a client opens.
+    All,
 }
 
 impl Proxy {
@@ -172,6 +182,9 @@ impl fmt::Display for Proxy {
             if !self.local_domains.is_empty() {
                 write!(f, " in {}", self.local_domains.join(", "))?;
             }
+        }
+        if self.kind == Kind::Imap {
+            write!(f, ", follow {}", self.follow)?;
         }
         Ok(())
     }
@@ -215,5 +228,6 @@ macro_rules! words {
 words!(Kind { Pop3 => "pop3", Imap => "imap", Smtp => "smtp" });
 words!(TlsMode { None => "none", StartTls => "starttls", Implicit => "implicit" });
 words!(Keep { Sender => "sender", Recipients => "recipients", Both => "both" });
+words!(Follow { No => "no", Inbox => "inbox", All => "all" });
 words!(ImapFolders { Mirror => "mirror", Flat => "flat" });
 words!(OnArchiveFailure { Refuse => "refuse", Pass => "pass" });

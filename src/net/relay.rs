@@ -40,6 +40,8 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 pub const CLIENT_CLOSED_WAIT: Duration = Duration::from_secs(60);
 /// For [`Settings::client_gone_wait`].
 pub const CLIENT_GONE_WAIT: Duration = Duration::from_secs(10);
+/// For [`Settings::finish_wait`].
+pub const FINISH_WAIT: Duration = Duration::from_secs(10 * 60);
 
 /// What the protocol asked of the sockets; the relay's half of a [`Host`].
 #[derive(Debug, Default)]
@@ -95,6 +97,9 @@ pub struct Settings<'a> {
     pub client_closed_wait: Duration,
     /// The client is gone and hears nothing any more: how long the server may go on all the same.
     pub client_gone_wait: Duration,
+    /// The client has left in whatever way, and what is due to the archive is still being fetched: how long in all. The server may be
+    /// silent for `client_closed_wait` meanwhile.
+    pub finish_wait: Duration,
     /// For `start_tls` of the client.
     pub acceptor: Option<&'a Acceptor>,
     /// For `start_tls` of the server.
@@ -126,11 +131,13 @@ pub fn run(
         host,
         settings,
         last_heard: now,
+        last_rest: now,
         polls: 0,
         last_look: now,
         stopped: false,
     };
     let end = pump.pump();
+    pump.protocol.over(pump.host);
     pump.close();
     Report { end, polls: pump.polls }
 }
@@ -211,6 +218,8 @@ struct Pump<'a, 'b> {
     host: &'a mut dyn Wired,
     settings: &'a Settings<'b>,
     last_heard: Instant,
+    /// When the protocol was last told that nobody speaks.
+    last_rest: Instant,
     polls: u64,
     last_look: Instant,
     /// The stop pipe was closed; it would be ready always.

@@ -148,6 +148,9 @@ pub trait Host {
     /// counted. `why` is a sentence with all that an administrator needs, peers' bytes in it escaped (`logging::escape`).
     fn not_kept(&mut self, why: &str);
 
+    /// Whether what cannot be kept must not pass (`on_archive_failure = refuse`). For what the archive is never asked about.
+    fn refuses(&self) -> bool;
+
     /// A fact for the log, at debug level. Never a password, a token, or message text.
     fn note(&mut self, text: &str);
 }
@@ -195,6 +198,9 @@ pub trait Protocol: Send {
 
     /// Both sides have been silent for as long as [`Protocol::rest`] said.
     fn rested(&mut self, _host: &mut dyn Host) {}
+
+    /// The session is over, for a reason that may lie outside of the protocol: says what is missing. Nothing is sent any more.
+    fn over(&mut self, _host: &mut dyn Host) {}
 
     /// A last line for the client in the protocol's words, CRLF included; none where the client is in the middle of a reply and would
     /// take it for part of that.

@@ -330,6 +330,10 @@ impl Host for Recorder {
         self.known.contains(&origin.to_string())
     }
 
+    fn refuses(&self) -> bool {
+        true
+    }
+
     fn fetched(&mut self, octets: u64) {
         self.fetched += octets;
     }

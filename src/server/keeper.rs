@@ -356,6 +356,10 @@ impl Host for Keeper {
 
     fn fetched(&mut self, _: u64) {}
 
+    fn refuses(&self) -> bool {
+        self.refusing()
+    }
+
     fn prepare(&mut self, draft: DraftId) -> Result<(), Refused> {
         self.on_open(draft, |draft| draft.prepare().map_err(Failure::from))?;
         match self.drafts.remove(&draft) {

@@ -1,5 +1,6 @@
 //! A proxy as its sessions see it: one section of the configuration, ready to be used.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -110,7 +111,8 @@ fn speaker(proxy: &config::Proxy, shared: &config::Shared) -> Box<dyn Speak> {
         })),
         Kind::Imap => {
             let folders = Arc::new(imap::FolderRules::new(shared));
-            Box::new(Imap(imap::Settings { listen_tls, upstream_tls, default_domain, folders }))
+            let (follow, own_tag) = (proxy.follow, String::new());
+            Box::new(Imap(imap::Settings { listen_tls, upstream_tls, default_domain, folders, follow, own_tag }))
         }
     }
 }
@@ -131,7 +133,9 @@ struct Imap(imap::Settings);
 
 impl Speak for Imap {
     fn protocol(&self, _: SocketAddr) -> Box<dyn Protocol> {
-        Box::new(imap::Imap::new(self.0.clone()))
+        // Seeded by the system's randomness for each of them.
+        let random = RandomState::new().hash_one(()) as u32;
+        Box::new(imap::Imap::new(imap::Settings { own_tag: format!("X{random:08x}."), ..self.0.clone() }))
     }
 
     fn refusal(&self, text: &str) -> Vec<u8> {

@@ -157,6 +157,7 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
         idle_timeout: proxy.shared.idle_timeout,
         client_closed_wait: relay::CLIENT_CLOSED_WAIT,
         client_gone_wait: relay::CLIENT_GONE_WAIT,
+        finish_wait: relay::FINISH_WAIT,
         acceptor: proxy.acceptor.as_ref(),
         connector: proxy.connector.as_ref(),
         stop: world.stop.as_fd(),

@@ -133,6 +133,7 @@ fn rig(spool: &Path) -> Rig {
         default_domain: "localhost".to_owned(),
         keep: Keep::Sender,
         local_domains: Vec::new(),
+        follow: config::Follow::No,
     };
     let proxy = Proxy {
         counters: world.counters.of(&config.name),

@@ -72,6 +72,9 @@ impl Host for Toy {
         false
     }
     fn fetched(&mut self, _: u64) {}
+    fn refuses(&self) -> bool {
+        true
+    }
 }
 
 /// Passes everything on, and says goodbye.
@@ -191,6 +194,7 @@ fn rig(mut protocol: impl Protocol + 'static, options: Options) -> Rig {
             idle_timeout: options.idle,
             client_closed_wait: options.gone,
             client_gone_wait: options.gone,
+            finish_wait: FINISH_WAIT,
             acceptor: options.acceptor.as_ref(),
             connector: options.connector.as_ref(),
             stop: stop_read.as_fd(),
@@ -305,6 +309,7 @@ fn both_directions_at_once_over_tls() {
                 idle_timeout: LONG,
                 client_closed_wait: LONG,
                 client_gone_wait: LONG,
+                finish_wait: FINISH_WAIT,
                 acceptor: None,
                 connector: None,
                 stop: stop.as_fd(),
@@ -590,6 +595,7 @@ fn limits_hold_for_a_session_that_never_rests() {
         idle_timeout: Duration::from_millis(50),
         client_closed_wait: LONG,
         client_gone_wait: LONG,
+        finish_wait: FINISH_WAIT,
         acceptor: None,
         connector: None,
         stop: stop_read.as_fd(),

@@ -16,6 +16,9 @@ enum Limit {
     Stalled(Side),
     ClientClosed,
     ClientGone,
+    Finish,
+    /// No limit: the protocol wants to know that nobody speaks.
+    Rest,
 }
 
 impl Pump<'_, '_> {
@@ -23,7 +26,10 @@ impl Pump<'_, '_> {
     pub(super) fn sleep(&mut self, busy: bool) {
         let (deadline, limit) = self.next_limit();
         if deadline <= Instant::now() {
-            return self.end_by(limit);
+            return match limit {
+                Limit::Rest => self.rest(),
+                limit => self.end_by(limit),
+            };
         }
         let wants_read = [self.wants_read(Side::Client), self.wants_read(Side::Server)];
         let mut ready_already = false;
@@ -74,6 +80,12 @@ impl Pump<'_, '_> {
         }
     }
 
+    fn rest(&mut self) {
+        self.last_rest = Instant::now();
+        self.protocol.rested(self.host);
+        self.legs.iter_mut().for_each(|leg| leg.held = false);
+    }
+
     /// The next moment at which a limit is over, and which limit that is.
     fn next_limit(&mut self) -> (Instant, Limit) {
         let idle = self.settings.idle_timeout;
@@ -92,7 +104,18 @@ impl Pump<'_, '_> {
                 also(since + idle, Limit::Stalled(side));
             }
         }
+        if let Some(rest) = self.protocol.rest() {
+            also(self.last_heard.max(self.last_rest) + rest, Limit::Rest);
+        }
         let [client, server] = &self.legs;
+        let left = client.closed.as_ref().map(|closed| closed.at).into_iter().chain(client.broken).min();
+        if let Some(left) = left
+            && self.protocol.finishing()
+        {
+            also(server.last_read.max(left) + self.settings.client_closed_wait, Limit::Finish);
+            also(left + self.settings.finish_wait, Limit::Finish);
+            return next;
+        }
         if let Some(closed) = &client.closed {
             also(
                 server.last_read.max(client.last_write).max(closed.at) + self.settings.client_closed_wait,
@@ -116,6 +139,10 @@ impl Pump<'_, '_> {
             Limit::ClientClosed => {
                 ("the client closed, and the server did not answer in time".to_owned(), Farewell::Lost)
             }
+            Limit::Finish => {
+                ("the client left, and the server did not give in time what was due to the archive".to_owned(), Farewell::Lost)
+            }
+            Limit::Rest => return,
             Limit::ClientGone => ("the client went away".to_owned(), Farewell::Lost),
         };
         self.end_hard(why, farewell);

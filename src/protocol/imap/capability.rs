@@ -119,6 +119,13 @@ pub(super) fn status_code(line: &[u8]) -> Option<Vec<u8>> {
     line[start + 1..end].split(|&b| b == b' ').next().map(<[u8]>::to_ascii_uppercase)
 }
 
+/// The number in a status line's response code (`[UIDVALIDITY 5]`).
+pub(super) fn status_number(line: &[u8]) -> Option<u32> {
+    let (start, end) = response_code(line)?;
+    let number = line[start + 1..end].split(|&b| b == b' ').nth(1)?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,16 @@
-//! Messages in FETCH responses become drafts (PROTOCOLS: whole, or header and text in one response or in two).
+//! Messages in FETCH responses become drafts: whole ones, header and text in one response or in two, and chunks that follow each other.
 //!
-//! A response's value goes where its item says; the message is finished at the response's end, when its date is known too. A header
-//! that came without its text, and a text without its header, wait a while for the other half, by message sequence number, which is
-//! kept true under EXPUNGE. What waits is bounded; what is let go is lost to this way of capturing only.
+//! A response's value goes where its item says; the message is finished at the response's end, when its UID and date are known too. A header
+//! that came without its text waits a while for it, by message sequence number, which is kept true under EXPUNGE. What comes otherwise than whole is
+//! told as such ([`Found::InPart`]): to fetch it whole is the business of `own`. What waits here is bounded.
 
 use std::collections::VecDeque;
 
+use super::chunks::{Chunked, Chunks};
 use super::client::internal_date;
+use super::due::Which;
 use super::fetch::{Event, Item};
+use super::mailbox::Mailbox;
 use crate::archive::Destination;
 use crate::protocol::{DraftId, Host, Refused};
 
@@ -16,31 +19,50 @@ const HEADER_LEN_MAX: usize = 128 * 1024;
 /// Headers that wait for their text: at most so many, of so many octets together.
 const HEADERS_WAITING_MAX: usize = 256;
 const HEADER_OCTETS_WAITING_MAX: usize = 512 * 1024;
-/// Texts that wait for their header; each is an open draft.
-const TEXTS_WAITING_MAX: usize = 4;
 
 pub(super) struct Capture {
     response: Response,
-    headers: VecDeque<Waiting<Vec<u8>>>,
+    headers: VecDeque<Waiting>,
     header_octets: usize,
-    texts: VecDeque<Waiting<DraftId>>,
+    pub(super) chunks: Chunks,
     /// A message was finished since the archive was last settled.
     unsettled: bool,
-    /// It was told that texts without their headers are not kept.
-    text_noted: bool,
 }
 
-struct Waiting<T> {
-    sequence_number: u32,
-    uid: Option<u32>,
-    half: T,
+/// A header that waits for its text.
+struct Waiting {
+    which: Which,
+    header: Vec<u8>,
+}
+
+/// What a response was, seen as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing of a message's content, or a chunk that others follow.
+    Nothing,
+    /// A message is whole with it.
+    Whole(Which),
+    /// A part of a message.
+    InPart(Which),
+}
+
+/// How the string that begins is to be taken, seen from what the client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As its name says.
+    AsNamed,
+    /// A chunk of a whole message, from this octet, of so many octets if the message has them.
+    Chunk { from: u64, count: u64 },
+    /// A part of a message that the client reads.
+    Part,
+    /// Nothing that matters.
+    Passing,
 }
 
 /// The FETCH response that is being read.
 #[derive(Default)]
 struct Response {
-    sequence_number: u32,
-    uid: Option<u32>,
+    which: Which,
     date: Option<i64>,
     destination: Option<Destination>,
     value: Value,
@@ -49,6 +71,9 @@ struct Response {
     text: Option<DraftId>,
     /// The header stands before the text in its draft.
     joined: bool,
+    /// The chunk was the last one.
+    chunk: Option<Chunked>,
+    in_part: bool,
 }
 
 enum Header {
@@ -64,6 +89,7 @@ enum Value {
     Whole(DraftId),
     Header(Header),
     Text(DraftId),
+    Chunk(Chunked),
     Date(Vec<u8>),
 }
 
@@ -73,20 +99,25 @@ impl Capture {
             response: Response::default(),
             headers: VecDeque::new(),
             header_octets: 0,
-            texts: VecDeque::new(),
+            chunks: Chunks::default(),
             unsettled: false,
-            text_noted: false,
         }
     }
 
     /// A FETCH response begins. Without a destination nothing of it is kept.
     pub(super) fn begin(&mut self, sequence_number: u32, destination: Option<Destination>) {
-        self.response = Response { sequence_number, destination, ..Response::default() };
+        let which = Which { sequence_number: Some(sequence_number), uid: None };
+        self.response = Response { which, destination, ..Response::default() };
     }
 
     /// Whether messages of the response that is being read are kept.
     pub(super) fn keeps(&self) -> bool {
         self.response.destination.is_some()
+    }
+
+    /// The message of the response that is being read, as far as it is known by now.
+    pub(super) fn which(&self) -> Which {
+        self.response.which
     }
 
     /// All that was finished so far is on disk when this returns.
@@ -100,42 +131,67 @@ impl Capture {
         }
     }
 
-    fn finish(&mut self, draft: DraftId, host: &mut dyn Host) {
+    /// A message is whole.
+    pub(super) fn finish(&mut self, draft: DraftId, which: Which, mailbox: Option<&Mailbox>, host: &mut dyn Host) {
+        if let (Some(uid), Some(mailbox)) = (which.uid, mailbox)
+            && let Some(origin) = mailbox.origin(uid)
+        {
+            host.origin(draft, origin);
+        }
         self.unsettled = true;
         host.finish(draft);
     }
 
-    /// What the parser found. `chunked`: what calls itself whole, or a text, is only a piece (the client asked for pieces).
+    /// What the parser found, but for the end of the response. `reading` is for strings that begin.
     ///
     /// # Errors
     /// [`Refused`] where the message cannot be kept: it must not pass.
-    pub(super) fn event(&mut self, event: &Event<'_>, chunked: bool, host: &mut dyn Host) -> Result<(), Refused> {
+    pub(super) fn event(&mut self, event: &Event<'_>, reading: Reading, host: &mut dyn Host) -> Result<(), Refused> {
         match *event {
-            Event::Begin(item, len) => self.begin_value(item, len, chunked, host),
+            Event::Begin(item, len) => self.begin_value(item, len, reading, host),
             Event::Content(bytes) => self.content(bytes, host),
             Event::End(_) => {
                 self.end_value(host);
                 Ok(())
             }
             Event::Uid(uid) => {
-                self.response.uid = Some(uid);
+                self.response.which.uid = Some(uid);
                 Ok(())
             }
-            Event::Complete => self.complete(host),
-            Event::Nothing | Event::Nil(_) | Event::Lost(_) => Ok(()),
+            Event::Nothing | Event::Complete | Event::Nil(_) | Event::Lost(_) => Ok(()),
         }
     }
 
-    fn begin_value(&mut self, item: Item, len: Option<u64>, chunked: bool, host: &mut dyn Host) -> Result<(), Refused> {
+    fn begin_value(
+        &mut self,
+        item: Item,
+        len: Option<u64>,
+        reading: Reading,
+        host: &mut dyn Host,
+    ) -> Result<(), Refused> {
         self.response.value = Value::Ignored;
         let Some(destination) = self.response.destination.clone() else { return Ok(()) };
         let to = [destination];
-        self.response.value = match item {
-            Item::Whole if !chunked => Value::Whole(host.begin(&to, len)?),
-            Item::Header => Value::Header(Header::Memory(Vec::new())),
-            Item::Text if !chunked => Value::Text(self.begin_text(&to, len, host)?),
-            Item::InternalDate => Value::Date(Vec::new()),
-            _ => Value::Ignored,
+        self.response.value = match (reading, item) {
+            (Reading::Chunk { from, count }, _) => {
+                match self.chunks.begin(self.response.which, from, count, &to, len, host)? {
+                    Some(chunk) => Value::Chunk(chunk),
+                    None => {
+                        self.response.in_part = true;
+                        Value::Ignored
+                    }
+                }
+            }
+            (Reading::Part, _) => {
+                self.response.in_part |= len != Some(0);
+                Value::Ignored
+            }
+            (Reading::Passing, _) => Value::Ignored,
+            (Reading::AsNamed, Item::Whole) => Value::Whole(host.begin(&to, len)?),
+            (Reading::AsNamed, Item::Header) => Value::Header(Header::Memory(Vec::new())),
+            (Reading::AsNamed, Item::Text) => Value::Text(self.begin_text(&to, len, host)?),
+            (Reading::AsNamed, Item::InternalDate) => Value::Date(Vec::new()),
+            (Reading::AsNamed, _) => Value::Ignored,
         };
         Ok(())
     }
@@ -144,7 +200,7 @@ impl Capture {
     fn begin_text(&mut self, to: &[Destination], len: Option<u64>, host: &mut dyn Host) -> Result<DraftId, Refused> {
         let header = match self.response.header.take() {
             Some(header) => Some(header),
-            None => self.take_header(self.response.sequence_number, self.response.uid).map(Header::Memory),
+            None => self.take_header(self.response.which).map(Header::Memory),
         };
         self.response.joined = header.is_some();
         match header {
@@ -164,6 +220,10 @@ impl Capture {
             Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => {
                 host.append(*draft, bytes)
             }
+            Value::Chunk(chunk) => match self.response.destination.as_ref() {
+                Some(to) => chunk.append(bytes, std::slice::from_ref(to), host),
+                None => Ok(()),
+            },
             Value::Date(text) => {
                 if text.len() + bytes.len() <= 64 {
                     text.extend_from_slice(bytes);
@@ -201,7 +261,8 @@ impl Capture {
             Value::Whole(draft) => {
                 // Asked for twice in one command (`BODY[] RFC822`): both are the message.
                 if let Some(previous) = self.response.whole.replace(draft) {
-                    self.finish(previous, host);
+                    self.unsettled = true;
+                    host.finish(previous);
                 }
             }
             Value::Header(header) => {
@@ -214,15 +275,25 @@ impl Capture {
                     host.abort(previous);
                 }
             }
+            Value::Chunk(mut chunk) => {
+                chunk.end();
+                if let Some(previous) = self.response.chunk.replace(chunk) {
+                    previous.abort(host);
+                }
+            }
             Value::Date(text) => self.response.date = internal_date(&text),
         }
     }
 
-    /// The response is over: finish the message, or let a half wait for the other.
-    fn complete(&mut self, host: &mut dyn Host) -> Result<(), Refused> {
+    /// The response is over: finishes the message, or lets its header or chunk wait for more.
+    ///
+    /// # Errors
+    /// [`Refused`] where the message cannot be kept: it must not pass.
+    pub(super) fn complete(&mut self, mailbox: Option<&Mailbox>, host: &mut dyn Host) -> Result<Found, Refused> {
         let response = std::mem::take(&mut self.response);
-        let (sequence_number, uid) = (response.sequence_number, response.uid);
-        let message = match (response.whole, response.header, response.text) {
+        let which = response.which;
+        let mut in_part = response.in_part;
+        let mut message = match (response.whole, response.header, response.text) {
             (Some(whole), header, text) => {
                 let header = header.and_then(|header| match header {
                     Header::Draft(draft) => Some(draft),
@@ -237,102 +308,91 @@ impl Capture {
                 }
                 Some(text)
             }
-            (None, Some(header), Some(text)) => Some(join(header, text, response.destination, host)?),
-            (None, Some(header), None) => match (self.take_text(sequence_number, uid), header) {
-                (Some(text), header) => Some(join(header, text, response.destination, host)?),
-                (None, Header::Memory(header)) => {
-                    self.keep_header(Waiting { sequence_number, uid, half: header });
-                    None
+            (None, Some(header), Some(text)) => Some(join(header, text, response.destination.as_ref(), host)?),
+            (None, Some(Header::Memory(header)), None) => {
+                if response.destination.is_some() {
+                    self.keep_header(Waiting { which, header });
                 }
-                (None, Header::Draft(draft)) => {
-                    host.abort(draft);
-                    None
-                }
-            },
+                None
+            }
+            (None, Some(Header::Draft(draft)), None) => {
+                host.abort(draft);
+                None
+            }
             (None, None, Some(text)) => {
-                self.keep_text(Waiting { sequence_number, uid, half: text }, host);
+                host.abort(text);
+                in_part = true;
                 None
             }
             (None, None, None) => None,
         };
-        if let Some(draft) = message {
-            if let Some(seconds) = response.date {
-                host.date(draft, seconds);
+        match (response.chunk, response.destination) {
+            (Some(chunk), Some(to)) if message.is_none() && chunk.is_last() => {
+                message = Some(chunk.into_draft(&[to], host)?);
             }
-            self.finish(draft, host);
+            (Some(chunk), Some(_)) if message.is_none() => self.chunks.wait(chunk, which, host),
+            (Some(chunk), _) => chunk.abort(host),
+            (None, _) => {}
         }
-        Ok(())
+        let Some(draft) = message else {
+            return Ok(if in_part { Found::InPart(which) } else { Found::Nothing });
+        };
+        if let Some(seconds) = response.date {
+            host.date(draft, seconds);
+        }
+        self.finish(draft, which, mailbox, host);
+        Ok(Found::Whole(which))
     }
 
-    fn keep_header(&mut self, header: Waiting<Vec<u8>>) {
-        self.take_header(header.sequence_number, None);
-        self.header_octets += header.half.len();
-        self.headers.push_back(header);
+    fn keep_header(&mut self, waiting: Waiting) {
+        self.take_header(Which { uid: None, ..waiting.which });
+        self.header_octets += waiting.header.len();
+        self.headers.push_back(waiting);
         while self.headers.len() > HEADERS_WAITING_MAX || self.header_octets > HEADER_OCTETS_WAITING_MAX {
-            self.header_octets -= self.headers.pop_front().map_or(0, |dropped| dropped.half.len());
+            self.header_octets -= self.headers.pop_front().map_or(0, |dropped| dropped.header.len());
         }
     }
 
-    fn keep_text(&mut self, text: Waiting<DraftId>, host: &mut dyn Host) {
-        if let Some(previous) = take(&mut self.texts, text.sequence_number, None) {
-            self.drop_text(previous, host);
+    /// The header of that message; none where both UIDs are known and differ.
+    fn take_header(&mut self, which: Which) -> Option<Vec<u8>> {
+        let at = self.headers.iter().position(|waiting| waiting.which.sequence_number == which.sequence_number)?;
+        if !self.headers[at].which.is(which) {
+            return None;
         }
-        self.texts.push_back(text);
-        if self.texts.len() > TEXTS_WAITING_MAX
-            && let Some(dropped) = self.texts.pop_front()
-        {
-            self.drop_text(dropped.half, host);
-        }
-    }
-
-    /// A text that passed, whose header will not come any more. Said once a session.
-    fn drop_text(&mut self, text: DraftId, host: &mut dyn Host) {
-        host.abort(text);
-        if !std::mem::replace(&mut self.text_noted, true) {
-            host.not_kept("the client fetches texts of messages without their headers; a message of which it got only these is not kept");
-        }
-    }
-
-    fn take_header(&mut self, sequence_number: u32, uid: Option<u32>) -> Option<Vec<u8>> {
-        let header = take(&mut self.headers, sequence_number, uid)?;
+        let header = self.headers.remove(at)?.header;
         self.header_octets -= header.len();
         Some(header)
     }
 
-    fn take_text(&mut self, sequence_number: u32, uid: Option<u32>) -> Option<DraftId> {
-        take(&mut self.texts, sequence_number, uid)
-    }
-
     /// EXPUNGE of this message: the later ones move down (RFC 9051, section 7.5.1).
-    pub(super) fn expunged(&mut self, sequence_number: u32, host: &mut dyn Host) {
-        self.take_header(sequence_number, None);
-        if let Some(text) = self.take_text(sequence_number, None) {
-            self.drop_text(text, host);
+    pub(super) fn expunged(&mut self, sequence_number: u32) {
+        self.take_header(Which { sequence_number: Some(sequence_number), uid: None });
+        for waiting in &mut self.headers {
+            super::due::shift(&mut waiting.which, sequence_number);
         }
-        let later = |number: &mut u32| {
-            if *number > sequence_number {
-                *number -= 1;
-            }
-        };
-        self.headers.iter_mut().for_each(|waiting| later(&mut waiting.sequence_number));
-        self.texts.iter_mut().for_each(|waiting| later(&mut waiting.sequence_number));
     }
 
     /// Sequence numbers mean nothing any more: another mailbox, or VANISHED.
-    pub(super) fn forget(&mut self, host: &mut dyn Host) {
+    pub(super) fn forget(&mut self) {
         self.headers.clear();
         self.header_octets = 0;
-        std::mem::take(&mut self.texts).into_iter().for_each(|text| self.drop_text(text.half, host));
     }
 
     /// The response will not be completed.
     pub(super) fn abandon(&mut self, host: &mut dyn Host) {
-        self.forget(host);
+        self.forget();
         let response = std::mem::take(&mut self.response);
         let value = match response.value {
             Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => Some(draft),
+            Value::Chunk(chunk) => {
+                chunk.abort(host);
+                None
+            }
             _ => None,
         };
+        if let Some(chunk) = response.chunk {
+            chunk.abort(host);
+        }
         let header = match response.header {
             Some(Header::Draft(draft)) => Some(draft),
             _ => None,
@@ -340,27 +400,18 @@ impl Capture {
         value.into_iter().chain(header).chain(response.text).for_each(|draft| host.abort(draft));
         // Whole though its response is not.
         if let Some(whole) = response.whole {
-            self.finish(whole, host);
+            self.unsettled = true;
+            host.finish(whole);
         }
     }
 }
 
-/// The half of that message; not where both UIDs are known and differ.
-fn take<T>(halves: &mut VecDeque<Waiting<T>>, sequence_number: u32, uid: Option<u32>) -> Option<T> {
-    let at = halves.iter().position(|waiting| waiting.sequence_number == sequence_number)?;
-    let same = match (halves[at].uid, uid) {
-        (Some(known), Some(uid)) => known == uid,
-        _ => true,
-    };
-    if same { halves.remove(at).map(|waiting| waiting.half) } else { None }
-}
-
 /// The message of a header and a text that is a draft already.
-fn join(header: Header, text: DraftId, to: Option<Destination>, host: &mut dyn Host) -> Result<DraftId, Refused> {
+fn join(header: Header, text: DraftId, to: Option<&Destination>, host: &mut dyn Host) -> Result<DraftId, Refused> {
     let begun = match header {
         Header::Draft(draft) => Ok(draft),
         Header::Memory(header) => {
-            host.begin(to.as_slice(), None).and_then(|draft| host.append(draft, &header).map(|()| draft))
+            host.begin(to.map(std::slice::from_ref).unwrap_or_default(), None).and_then(|draft| host.append(draft, &header).map(|()| draft))
         }
     };
     let Ok(draft) = begun else {

@@ -10,6 +10,8 @@ mod judge;
 pub(super) use append::internal_date;
 
 use super::command::{self, Args, LineEnd, Literal, Part};
+use super::follow::HeldIdle;
+use super::items::Wants;
 use super::{Imap, Kind, Phase};
 use crate::protocol::line::LineBuffer;
 use crate::protocol::sasl::Exchange;
@@ -25,7 +27,9 @@ pub(super) struct ClientSide {
     line_ready: bool,
     command: Option<Command>,
     /// The line that waits may delete a message that is on its way.
-    holds_deletion: bool,
+    pub(super) holds_deletion: bool,
+    /// The client is in IDLE, and the server does not know yet.
+    pub(super) held_idle: Option<HeldIdle>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -60,10 +64,10 @@ enum Octets {
 }
 
 /// A command being read.
-struct Command {
-    tag: Vec<u8>,
+pub(super) struct Command {
+    pub(super) tag: Vec<u8>,
     /// In upper case, `UID FETCH` as such.
-    name: Vec<u8>,
+    pub(super) name: Vec<u8>,
     parts: Vec<Part>,
     /// What `parts` take.
     size: usize,
@@ -80,7 +84,7 @@ struct Command {
 }
 
 /// What to do with a command's line.
-enum Verdict {
+pub(super) enum Verdict {
     Forward,
     /// Forward this instead.
     Rewrite(Vec<u8>),
@@ -100,6 +104,7 @@ impl ClientSide {
             line_ready: false,
             command: None,
             holds_deletion: false,
+            held_idle: None,
         }
     }
 
@@ -111,6 +116,12 @@ impl ClientSide {
     /// TLS is there.
     pub(super) fn resume(&mut self) {
         self.mode = Mode::Line;
+    }
+
+    /// The client has said nothing that is not dealt with, and may begin a command or sit in an IDLE that only we know of.
+    pub(super) fn is_between_commands(&self) -> bool {
+        let mode = self.mode == Mode::Line || self.mode == Mode::Idle && self.held_idle.is_some();
+        mode && self.command.is_none() && self.line.is_empty()
     }
 
     /// A whole line waits for the server.
@@ -184,7 +195,7 @@ impl Command {
         }
     }
 
-    fn args(&self) -> Args<'_> {
+    pub(super) fn args(&self) -> Args<'_> {
         let mut args = Args::new(&self.parts);
         let words = if self.name.starts_with(b"UID ") { 3 } else { 2 };
         (0..words).for_each(|_| drop(args.string()));
@@ -257,7 +268,10 @@ impl Imap {
             Mode::Sasl => self.sasl_line(host),
             Mode::Idle if self.client.line.text().eq_ignore_ascii_case(b"DONE") => {
                 self.client.mode = Mode::Line;
-                host.send(Side::Server, b"DONE\r\n");
+                match self.client.held_idle.take() {
+                    Some(idle) => self.reply(&[&idle.tag[..], b" OK Idle completed.\r\n"].concat(), host),
+                    None => host.send(Side::Server, b"DONE\r\n"),
+                }
             }
             Mode::Idle => self.reply(b"* BAD only DONE may follow IDLE\r\n", host),
             _ if self.client.command.is_some() => return self.command_line(host),
@@ -280,7 +294,8 @@ impl Imap {
     }
 
     fn first_line(&mut self, host: &mut dyn Host) -> bool {
-        if self.commands.is_full() {
+        self.own.follow.disturb();
+        if self.commands.is_full() || self.own.is_busy() {
             return false;
         }
         let line = self.client.line.text();
@@ -310,6 +325,14 @@ impl Imap {
                 self.end(End::Fault("the client sent a literal outside any command".to_string()), host);
             }
             return true;
+        }
+        let goes_on = match name.as_slice() {
+            b"FETCH" | b"UID FETCH" => Wants::parse(line).chunk.is_some(),
+            name => name == b"NOOP",
+        };
+        self.own.avoid(&tag);
+        if !goes_on && self.capture.chunks.has_downloads() {
+            self.stop_downloads(true, host);
         }
         self.client.command = Some(Command {
             tag,
@@ -425,22 +448,21 @@ impl Imap {
                 mode = Mode::AwaitChallenge;
                 command.exchange.take().map_or(Kind::Other, Kind::Authenticate)
             }
-            b"SELECT" | b"EXAMINE" => args.string().map_or(Kind::Other, Kind::Select),
+            b"SELECT" | b"EXAMINE" => {
+                let read_only = command.name == b"EXAMINE";
+                args.string().map_or(Kind::Other, |mailbox| Kind::Select { mailbox, read_only })
+            }
             b"CLOSE" | b"UNSELECT" => Kind::Unselect,
             b"FETCH" | b"UID FETCH" => {
-                let chunk = command.parts.iter().find_map(|part| match part {
-                    Part::Text(text) => command::largest_chunk(text),
-                    Part::Literal(_) => None,
+                let wants = command.parts.iter().fold(Wants::default(), |wants, part| match part {
+                    Part::Text(text) => wants.and(Wants::parse(text)),
+                    Part::Literal(_) => wants,
                 });
-                let content = command.parts.iter().any(|part| match part {
-                    Part::Text(text) => command::asks_for_text(text),
-                    Part::Literal(_) => false,
-                });
-                Kind::Fetch { chunk, content, withheld: None }
+                Kind::Fetch { wants, by_uid: command.name != b"FETCH", withheld: None }
             }
             b"IDLE" => {
                 mode = Mode::Idle;
-                Kind::Idle { begun: false }
+                Kind::Idle { begun: false, told: false, done: false }
             }
             b"LOGOUT" => Kind::Logout,
             _ if command.is_append() => Kind::Append(std::mem::take(&mut command.prepared)),

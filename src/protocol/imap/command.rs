@@ -224,36 +224,6 @@ pub(super) fn is_tag(tag: &[u8]) -> bool {
 
 const TAG_LEN_MAX: usize = 255;
 
-/// For a FETCH that asks for a piece of a whole message or of its text (`BODY[]<o.n>`, `BODY[TEXT]<o.n>`, also `.PEEK`): the
-/// largest `n`.
-pub(super) fn largest_chunk(text: &[u8]) -> Option<u64> {
-    let upper = text.to_ascii_uppercase();
-    let mut largest = None;
-    for pattern in [&b"BODY[]<"[..], b"BODY.PEEK[]<", b"BODY[TEXT]<", b"BODY.PEEK[TEXT]<"] {
-        for at in 0..upper.len().saturating_sub(pattern.len()) {
-            let Some(rest) = upper[at..].strip_prefix(pattern) else { continue };
-            let inner = rest.split(|&b| b == b'>').next().unwrap_or(b"");
-            let count = inner.split(|&b| b == b'.').nth(1).and_then(parse_len).unwrap_or(u64::MAX);
-            largest = largest.max(Some(count));
-        }
-    }
-    largest
-}
-
-/// Whether a FETCH asks for message text (whole, in pieces or by parts) and not only for flags, headers and the like.
-pub(super) fn asks_for_text(text: &[u8]) -> bool {
-    let upper = text.to_ascii_uppercase();
-    let items = upper.split(|b| b" ()".contains(b));
-    items.into_iter().any(|item| {
-        item == b"RFC822"
-            || item.starts_with(b"RFC822.TEXT")
-            || item == b"RFC822.PEEK"
-            || ["BODY[", "BODY.PEEK[", "BINARY[", "BINARY.PEEK["].iter().any(|prefix| {
-                item.strip_prefix(prefix.as_bytes()).is_some_and(|section| !section.starts_with(b"HEADER"))
-            })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,29 +275,5 @@ mod tests {
         assert_eq!(args.string().unwrap(), b"rest");
         assert_eq!(args.string(), None);
         assert_eq!(Args::new(&[Part::Text(b"\"open".to_vec())]).string(), None);
-    }
-
-    #[test]
-    fn chunks_of_whole_messages_are_told_from_parts() {
-        assert_eq!(largest_chunk(b"a UID FETCH 1 (UID body.peek[]<0.65536>)"), Some(65536));
-        assert_eq!(largest_chunk(b"a FETCH 1 BODY[]<5.10>"), Some(10));
-        assert_eq!(largest_chunk(b"a FETCH 1 (BODY[HEADER] BODY.PEEK[TEXT]<0.7>)"), Some(7));
-        assert_eq!(largest_chunk(b"a FETCH 1 BODY[]"), None);
-        assert_eq!(largest_chunk(b"a FETCH 1 BODY[1]<0.5>"), None);
-        assert_eq!(largest_chunk(b""), None);
-    }
-
-    #[test]
-    fn text_is_told_from_headers() {
-        for (fetch, text) in [
-            (&b"a FETCH 1 RFC822"[..], true),
-            (b"a FETCH 1 (rfc822.text UID)", true),
-            (b"a FETCH 1 (FLAGS BODY.PEEK[])", true),
-            (b"a FETCH 1 (BODY[1.2]<0.5>)", true),
-            (b"a FETCH 1 (FLAGS RFC822.SIZE RFC822.HEADER)", false),
-            (b"a FETCH 1 (BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODYSTRUCTURE BODY)", false),
-        ] {
-            assert_eq!(asks_for_text(fetch), text, "{}", fetch.escape_ascii());
-        }
     }
 }

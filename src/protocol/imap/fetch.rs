@@ -5,6 +5,7 @@
 //! octets. Says what it found and how many bytes that took; what becomes of them is the caller's business.
 
 use super::command::parse_len;
+use super::items;
 
 /// The items that matter to the archive. Section names are the response's; `.PEEK` is harmless in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,9 @@ pub(super) enum Item {
     Header,
     /// `BODY[TEXT]`, `RFC822.TEXT`.
     Text,
-    /// A piece of a message's content: a chunk (`BODY[]<0>`), a part (`BODY[1]`), `BINARY[…]`.
+    /// `BODY[]<n>`: of the whole message, from this octet.
+    Chunk(u64),
+    /// A piece of a message's content: a part (`BODY[1]`), a piece of one or of the text (`BODY[TEXT]<0>`), `BINARY[…]`.
     Piece,
     Uid,
     InternalDate,
@@ -86,6 +89,11 @@ impl FetchParser {
         FetchParser { state: State::Open, word: Vec::new(), item: Item::Other }
     }
 
+    /// Whether an item's name, or the end of the list, comes next.
+    pub(super) fn is_between_items(&self) -> bool {
+        self.state == State::Name && self.word.is_empty()
+    }
+
     /// Reads up to the next event: how many bytes it took (content may stand at their end only), and what it is.
     pub(super) fn next<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
         let mut at = 0;
@@ -99,7 +107,8 @@ impl FetchParser {
         (at, Event::Nothing)
     }
 
-    fn step<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
+    /// Reads up to the next change, which may be no event; `bytes` must not be empty.
+    pub(super) fn step<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
         let byte = bytes[0];
         let event = match self.state {
             State::Literal { depth, left } => return self.literal(bytes, depth, left),
@@ -325,16 +334,26 @@ fn classify(name: &[u8]) -> Item {
         b"BODY[TEXT]" | b"RFC822.TEXT" => Item::Text,
         b"UID" => Item::Uid,
         b"INTERNALDATE" => Item::InternalDate,
-        name if is_piece(name) => Item::Piece,
-        _ => Item::Other,
+        name => content(name),
     }
 }
 
 /// Content of the message itself, as against header fields and MIME headers.
-fn is_piece(name: &[u8]) -> bool {
-    let Some(section) = name.strip_prefix(b"BODY[").or_else(|| name.strip_prefix(b"BINARY[")) else { return false };
-    let section = &section[..section.iter().position(|&b| b == b']').unwrap_or(section.len())];
-    !(section.windows(6).any(|w| w == b"HEADER") || section.ends_with(b".MIME") || section == b"0")
+fn content(name: &[u8]) -> Item {
+    let binary = name.strip_prefix(b"BINARY[");
+    let Some(rest) = binary.or_else(|| name.strip_prefix(b"BODY[")) else { return Item::Other };
+    let (section, behind) = rest.split_at(rest.iter().position(|&b| b == b']').unwrap_or(rest.len()));
+    match section {
+        b"" if binary.is_none() => origin(behind).map_or(Item::Piece, Item::Chunk),
+        section if items::is_metadata(section) => Item::Other,
+        _ => Item::Piece,
+    }
+}
+
+/// The origin octet of `]<n>`; some servers repeat the request's `]<n.count>`.
+fn origin(text: &[u8]) -> Option<u64> {
+    let inner = text.strip_prefix(b"]<")?.strip_suffix(b">")?;
+    parse_len(inner.split(|&b| b == b'.').next()?)
 }
 
 #[cfg(test)]

@@ -4,28 +4,44 @@
 //! `fetch` the one response that carries messages. Meaning stands above: `capture` turns FETCH responses into drafts, APPEND's
 //! literals become drafts on the way up, `capability` says what a client gets to see, `folders` where a mailbox lies.
 //!
+//! What a client gets only in parts is fetched whole on our own account (`own`, what is due in `due`, downloads in chunks in `chunks`), what it is about to
+//! delete is kept first (`gate`), and where it is wished, what lies in the selected folder unread as well (`follow`).
+//!
 //! Everything else passes as it is. What cannot be understood although it has to be ends the session with a reason.
 
 mod capability;
 mod capture;
+mod chunks;
 mod client;
 mod command;
+mod due;
 mod fetch;
 mod folders;
+mod follow;
+mod gate;
+mod items;
+mod mailbox;
+mod own;
 mod server;
+mod set;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use folders::FolderRules;
 
-use self::capture::Capture;
+use self::capture::{Capture, Reading};
 use self::client::ClientSide;
+use self::fetch::Item;
+use self::items::Wants;
+use self::mailbox::{Mailbox, Opening};
+use self::own::Own;
 use self::server::ServerSide;
 use super::sasl::Exchange;
 use super::{DraftId, End, Farewell, Host, Protocol, Refused, Side};
 use crate::archive::Owner;
-use crate::config::TlsMode;
+use crate::config::{Follow, TlsMode};
 
 /// What an IMAP session has to know of the configuration.
 #[derive(Clone, Debug)]
@@ -34,6 +50,9 @@ pub struct Settings {
     pub upstream_tls: TlsMode,
     pub default_domain: String,
     pub folders: Arc<FolderRules>,
+    pub follow: Follow,
+    /// What the tags of our own commands begin with: an atom that clients do not use.
+    pub own_tag: String,
 }
 
 /// One session.
@@ -43,14 +62,17 @@ pub struct Imap {
     /// The client's side is encrypted, or need not be.
     client_secure: bool,
     login: Option<Owner>,
-    /// The mailbox selected at this place of the response stream, as the client named it.
-    mailbox: Option<Vec<u8>>,
+    /// The mailbox selected at this place of the response stream.
+    mailbox: Option<Mailbox>,
+    /// What the server has told of the mailbox that is being selected.
+    opening: Opening,
     commands: Outstanding,
     client: ClientSide,
+    /// The client will say no more.
+    client_left: bool,
     server: ServerSide,
     capture: Capture,
-    /// The client was told that its messages in pieces are not kept.
-    pieces_noted: bool,
+    own: Own,
 }
 
 #[derive(Debug)]
@@ -95,23 +117,28 @@ enum Kind {
         user: Option<Vec<u8>>,
     },
     Authenticate(Exchange),
-    /// SELECT or EXAMINE of this mailbox.
-    Select(Vec<u8>),
+    Select {
+        mailbox: Vec<u8>,
+        /// EXAMINE.
+        read_only: bool,
+    },
     /// CLOSE or UNSELECT.
     Unselect,
     /// Prepared drafts of an APPEND or REPLACE, one for each message.
     Append(Vec<DraftId>),
     Fetch {
-        /// It asks for pieces of whole messages or of their texts, of at most so many octets.
-        chunk: Option<u64>,
-        /// It asks for message text, not only for flags and headers.
-        content: bool,
+        wants: Wants,
+        by_uid: bool,
         /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
         withheld: Option<Refused>,
     },
     Idle {
         /// The server has said `+`.
         begun: bool,
+        /// The client has heard `+` from us already.
+        told: bool,
+        /// We have said DONE: the client has left.
+        done: bool,
     },
     Logout,
 }
@@ -148,25 +175,53 @@ impl Outstanding {
     }
 
     /// What is being answered: servers may mix the answers of several FETCHes.
-    fn fetches(&mut self) -> impl Iterator<Item = (&mut Option<u64>, &mut Option<Refused>)> {
+    fn fetches(&mut self) -> impl Iterator<Item = &mut Option<Refused>> {
         self.list.iter_mut().filter_map(|pending| match &mut pending.kind {
-            Kind::Fetch { chunk, withheld, .. } => Some((chunk, withheld)),
+            Kind::Fetch { withheld, .. } => Some(withheld),
+            _ => None,
+        })
+    }
+
+    fn wants(&self) -> impl Iterator<Item = &Wants> {
+        self.list.iter().filter_map(|pending| match &pending.kind {
+            Kind::Fetch { wants, .. } => Some(wants),
             _ => None,
         })
     }
 
     /// A message may be on its way to the client: what would delete it has to wait until it is kept.
     fn message_is_coming(&self) -> bool {
-        self.list.iter().any(|pending| matches!(pending.kind, Kind::Fetch { content: true, .. }))
+        self.wants().any(|wants| wants.content)
     }
 
-    /// All that was asked for now are pieces of whole messages, of at most so many octets.
-    fn chunk(&mut self) -> Option<u64> {
-        let mut largest = None;
-        for (chunk, _) in self.fetches() {
-            largest = largest.max(Some((*chunk)?));
-        }
-        largest
+    /// The mailbox may be another one by the time the server reads what comes next.
+    fn select_is_open(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Select { .. } | Kind::Unselect))
+    }
+
+    /// How a string in a FETCH response is to be taken, and whether the server answers a request for a chunk as it should.
+    fn reading(&self, item: Item, len: Option<u64>) -> (Reading, bool) {
+        let fits = |count: u64| len.is_none_or(|len| len <= count);
+        let reads = || match self.wants().any(|wants| wants.reads) || self.wants().next().is_none() {
+            true => Reading::Part,
+            false => Reading::Passing,
+        };
+        let reading = match item {
+            Item::Whole => match self.wants().find_map(|wants| wants.chunk) {
+                // Some servers leave the origin out.
+                Some((_, count)) if fits(count) && self.wants().any(|wants| wants.whole) => Reading::Part,
+                Some((from, count)) if fits(count) => Reading::Chunk { from, count },
+                _ => Reading::AsNamed,
+            },
+            Item::Chunk(origin) => match self.wants().filter_map(|wants| wants.chunk).find(|(from, _)| *from == origin) {
+                Some((from, count)) => Reading::Chunk { from, count },
+                None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
+            },
+            Item::Text if self.wants().any(|wants| wants.text_chunk.is_some_and(fits)) => reads(),
+            Item::Piece => reads(),
+            _ => Reading::AsNamed,
+        };
+        (reading, true)
     }
 
     /// Messages that went up and are not answered.
@@ -178,10 +233,13 @@ impl Outstanding {
         self.list.iter().map(messages).sum()
     }
 
-    /// The IDLE whose `+` has not come yet. Nothing sent behind it is asked to go on before that.
-    fn idle_to_begin(&mut self) -> Option<&mut bool> {
+    /// The IDLE whose `+` has not come yet: that it has, and whether the client knows already. Nothing sent behind it is asked to go on before that.
+    fn idle_begins(&mut self) -> Option<bool> {
         self.list.iter_mut().find_map(|pending| match &mut pending.kind {
-            Kind::Idle { begun } if !*begun => Some(begun),
+            Kind::Idle { begun, told, .. } if !*begun => {
+                *begun = true;
+                Some(*told)
+            }
             _ => None,
         })
     }
@@ -210,11 +268,13 @@ impl Imap {
             client_secure: settings.listen_tls != TlsMode::StartTls,
             login: None,
             mailbox: None,
+            opening: Opening::default(),
             commands: Outstanding::default(),
             client: ClientSide::new(),
+            client_left: false,
             server: ServerSide::new(),
             capture: Capture::new(),
-            pieces_noted: false,
+            own: Own::new(&settings.own_tag),
             settings,
         }
     }
@@ -244,6 +304,7 @@ impl Imap {
     }
 
     fn end(&mut self, end: End, host: &mut dyn Host) {
+        self.abandon_due("the session ended before it could be fetched whole", host);
         self.phase = Phase::Ended;
         host.end(end);
     }
@@ -253,23 +314,45 @@ impl Imap {
     }
 
     /// The session is no longer in a mailbox, or in another one: what was known of its messages is void.
-    fn select(&mut self, mailbox: Option<Vec<u8>>, host: &mut dyn Host) {
+    fn select(&mut self, mailbox: Option<Mailbox>, host: &mut dyn Host) {
+        self.abandon_due("the client left the folder before it could be fetched whole", host);
+        self.own.known.clear();
+        self.own.given_up.clear();
+        self.capture.forget();
+        self.own.follow.begin(mailbox.as_ref().map_or(0, |mailbox| mailbox.exists));
         self.mailbox = mailbox;
-        self.capture.forget(host);
     }
+
+    /// Lets the client and ourselves go on by turns as far as the server need not speak.
+    fn go_on(&mut self, host: &mut dyn Host) {
+        loop {
+            self.client_input(&[], host);
+            if !self.advance(host) {
+                break;
+            }
+        }
+        self.let_idle_go(host);
+    }
+}
+
+/// The tagged answer to a FETCH or a deletion where a message could not be kept.
+fn not_archived(tag: &[u8], refused: Refused) -> Vec<u8> {
+    let words: &[u8] = match refused {
+        Refused::Unavailable => b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n",
+        Refused::TooLarge => b" NO [LIMIT] a message is larger than what is archived here and was held back\r\n",
+    };
+    [tag, words].concat()
 }
 
 impl Protocol for Imap {
     fn input(&mut self, from: Side, bytes: &[u8], host: &mut dyn Host) -> usize {
-        match from {
+        let used = match from {
             Side::Client => self.client_input(bytes, host),
-            Side::Server => {
-                let used = self.server_input(bytes, host);
-                // What the server said may be what the client's line waited for.
-                self.client_input(&[], host);
-                used
-            }
-        }
+            Side::Server => self.server_input(bytes, host),
+        };
+        // What the server said may be what the client's line, or we, waited for.
+        self.go_on(host);
+        used
     }
 
     fn eof(&mut self, from: Side, host: &mut dyn Host) {
@@ -277,12 +360,15 @@ impl Protocol for Imap {
             (_, Phase::Ended) => {}
             // Whichever side closes first after LOGOUT or BYE: that is how it ended.
             (_, Phase::Leaving(end)) => self.end(end, host),
-            (Side::Client, phase) if self.client.line_waits() => self.phase = phase,
             (Side::Client, phase) => {
                 self.phase = phase;
-                if self.client.abandon(host) || matches!(self.phase, Phase::Greeting) {
-                    self.end(End::Orderly("client closed"), host);
+                self.client_left = true;
+                if !self.client.line_waits()
+                    && (self.client.abandon(host) || matches!(self.phase, Phase::Greeting))
+                {
+                    return self.end(End::Orderly("client closed"), host);
                 }
+                self.go_on(host);
             }
             (Side::Server, phase) => {
                 self.client.abandon(host);
@@ -316,7 +402,25 @@ impl Protocol for Imap {
     }
 
     fn outstanding(&self) -> bool {
-        self.client.line_waits() || self.commands.list.iter().any(|pending| !matches!(pending.kind, Kind::Idle { .. }))
+        let open = |pending: &Pending| !matches!(pending.kind, Kind::Idle { done: false, .. });
+        self.client.line_waits() || self.commands.list.iter().any(open) || self.client_left && self.finishing()
+    }
+
+    fn finishing(&self) -> bool {
+        matches!(self.phase, Phase::Running) && self.is_due()
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.rest_wanted()
+    }
+
+    fn rested(&mut self, host: &mut dyn Host) {
+        self.rest_over(host);
+        self.go_on(host);
+    }
+
+    fn over(&mut self, host: &mut dyn Host) {
+        self.abandon_due("the session ended before it could be fetched whole", host);
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -4,17 +4,19 @@
 //! come. Only data responses have literals: what stands behind OK, NO, BAD, BYE, PREAUTH and `+` is text, whatever it looks like.
 
 mod delivery;
+mod own;
 
 use delivery::Fetch;
+use own::OwnFetch;
 
 use super::capability;
 use super::command::{self, Args, LineEnd, Part};
-use super::{Imap, Kind, Pending, Phase, refusal};
+use super::{Imap, Kind, Pending, Phase, not_archived, refusal, set};
 use crate::archive::Owner;
 use crate::config::TlsMode;
 use crate::logging::quote;
 use crate::protocol::line::trim_ending;
-use crate::protocol::{End, Farewell, Host, Refused, Side};
+use crate::protocol::{End, Farewell, Host, Side};
 
 /// Longest line that is looked at as a whole, in octets. Data lines may be longer (`SEARCH` over a big mailbox) and pass unread.
 const LINE_LEN_MAX: usize = 64 * 1024;
@@ -48,11 +50,20 @@ enum State {
         left: u64,
     },
     Fetch(Box<Fetch>),
+    /// A FETCH response while a FETCH of ours is in progress.
+    Own(Box<OwnFetch>),
+    /// The rest of the numbers that a SEARCH of ours found, behind the beginning of one.
+    OwnNumbers(Vec<u8>),
 }
 
 impl ServerSide {
     pub(super) fn new() -> ServerSide {
         ServerSide { state: State::Line, line: Vec::new(), listing: None, midway: false, postponed: Vec::new() }
+    }
+
+    /// Whether the next octet begins a response.
+    pub(super) fn is_between_responses(&self) -> bool {
+        matches!(self.state, State::Line) && self.line.is_empty() && !self.midway
     }
 
     /// Whether the client has got a part of a response only.
@@ -83,6 +94,8 @@ impl Imap {
                 State::Rest { tail } => self.rest_of_line(tail, rest, host),
                 State::Literal { left } => self.literal(left, rest, host),
                 State::Fetch(fetch) => self.fetch(fetch, rest, host),
+                State::Own(fetch) => self.own_fetch(fetch, rest, host),
+                State::OwnNumbers(part) => self.rest_of_numbers(part, rest, host),
             };
         }
         at
@@ -195,8 +208,11 @@ impl Imap {
             }
             _ if is_status(word) => {
                 let line = capability::filter_status(line, self.capability_context(), true);
-                if capability::status_code(&line).as_deref() == Some(b"CLOSED") {
-                    self.select(None, host);
+                match capability::status_code(&line).as_deref() {
+                    Some(b"CLOSED") => self.select(None, host),
+                    Some(b"UIDVALIDITY") => self.learn_uid_validity(&line),
+                    Some(b"UIDNOTSTICKY") => self.opening.uids_do_not_last = true,
+                    _ => {}
                 }
                 host.send(Side::Client, &line);
             }
@@ -214,10 +230,17 @@ impl Imap {
                 let blank: &[u8] = if kept.is_empty() { b"" } else { b" " };
                 host.send(Side::Client, &[&line[..2 + word.len()], blank, &kept, ending].concat());
             }
+            b"SEARCH" if self.own.searches() => {
+                let part = self.own_numbers(&line[b"* SEARCH".len()..], whole);
+                if !whole {
+                    self.server.state = State::OwnNumbers(part);
+                }
+            }
             _ => {
                 match (std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok()), third) {
-                    (Some(number), b"EXPUNGE") => self.capture.expunged(number, host),
-                    _ if word == b"VANISHED" && third != b"(EARLIER)" => self.capture.forget(host),
+                    (Some(number), b"EXPUNGE") => self.expunged(number, host),
+                    (Some(number), b"EXISTS") => self.exists(number),
+                    _ if word == b"VANISHED" && third != b"(EARLIER)" => self.vanished(trim_ending(line), host),
                     _ => {}
                 }
                 if matches!(word, b"LIST" | b"LSUB" | b"XLIST" | b"NAMESPACE") {
@@ -244,6 +267,63 @@ impl Imap {
         }
         self.bound_listing();
         self.line_ended(end, host);
+    }
+
+    /// UIDVALIDITY of the mailbox that is being selected. Told of one that is selected already it means that its UIDs do not last.
+    fn learn_uid_validity(&mut self, line: &[u8]) {
+        self.opening.uid_validity = capability::status_number(line);
+        if !self.commands.select_is_open()
+            && let Some(mailbox) = &mut self.mailbox
+        {
+            mailbox.uid_validity = None;
+        }
+    }
+
+    fn exists(&mut self, number: u32) {
+        self.opening.exists = number;
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.exists = number;
+        }
+    }
+
+    /// EXPUNGE of this message: the later ones move down (RFC 9051, section 7.5.1).
+    fn expunged(&mut self, number: u32, host: &mut dyn Host) {
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.exists = mailbox.exists.saturating_sub(1);
+        }
+        self.capture.expunged(number);
+        let download = self.capture.chunks.expunged(number, host);
+        let due = self.own.expunged(number);
+        for message in download.into_iter().chain(due) {
+            self.gone(message, host);
+        }
+    }
+
+    /// VANISHED (RFC 7162, section 3.2.10): from here on sequence numbers mean nothing to us.
+    fn vanished(&mut self, line: &[u8], host: &mut dyn Host) {
+        self.capture.forget();
+        self.stop_downloads(true, host);
+        for message in self.own.renumbered() {
+            self.gone(message, host);
+        }
+        let uids = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
+        let count = set::explicit(uids, usize::MAX).map_or(0, |uids| uids.len());
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.exists = mailbox.exists.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Numbers that a SEARCH of ours found, beyond the line's beginning.
+    fn rest_of_numbers(&mut self, part: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let taken = end.unwrap_or(bytes.len());
+        let left = self.own_numbers(&[&part, &bytes[..taken]].concat(), end.is_some());
+        if left.len() > TAIL_LEN {
+            self.lost("it found a message whose number is too large", host);
+        } else if end.is_none() {
+            self.server.state = State::OwnNumbers(left);
+        }
+        taken
     }
 
     fn rest_of_line(&mut self, tail: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
@@ -339,9 +419,11 @@ impl Imap {
     }
 
     fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
-        if let Some(begun) = self.commands.idle_to_begin() {
-            *begun = true;
-            return host.send(Side::Client, line);
+        if let Some(told) = self.commands.idle_begins() {
+            if !told {
+                host.send(Side::Client, line);
+            }
+            return;
         }
         if let Some(exchange) = self.commands.exchange() {
             let text = trim_ending(line);
@@ -353,6 +435,9 @@ impl Imap {
     }
 
     fn tagged(&mut self, tag: &[u8], status: &[u8], line: &[u8], host: &mut dyn Host) {
+        if self.own_tagged(tag, status, line, host) {
+            return;
+        }
         let Some(pending) = self.commands.take(tag) else {
             // A refusal of something that was no command to us (`DONE` behind an IDLE that was refused) does no harm.
             return match status {
@@ -372,9 +457,9 @@ impl Imap {
             host.send(Side::Client, &refusal("the login does not say whose mailbox it is for"));
             return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
         }
-        let withheld = match pending.kind {
-            Kind::Fetch { withheld, .. } => withheld,
-            _ => None,
+        let (withheld, by_uid) = match pending.kind {
+            Kind::Fetch { withheld, by_uid, .. } => (withheld, Some(by_uid)),
+            _ => (None, None),
         };
         if withheld.is_some() && self.client.holds_deletion() {
             // It did not wait for this answer: deleted, the message would be nowhere.
@@ -382,15 +467,13 @@ impl Imap {
         }
         self.consequences(pending, status, host);
         let line = match withheld {
-            Some(Refused::Unavailable) => {
-                [tag, b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"].concat()
-            }
-            Some(Refused::TooLarge) => {
-                [tag, b" NO [LIMIT] a message is larger than what is archived here and was held back\r\n"].concat()
-            }
+            Some(refused) => not_archived(tag, refused),
             None => capability::filter_status(line, self.capability_context(), true),
         };
-        host.send(Side::Client, &line);
+        let held = withheld.is_none() && by_uid.is_some_and(|by_uid| self.hold_reply(by_uid, tag, &line));
+        if !held {
+            host.send(Side::Client, &line);
+        }
     }
 
     fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
@@ -415,8 +498,11 @@ impl Imap {
                 }
             }
             // Not understood, so not done: the mailbox is still the one it was.
-            Kind::Select(_) if status == b"BAD" => {}
-            Kind::Select(mailbox) => self.select(ok.then_some(mailbox), host),
+            Kind::Select { .. } if status == b"BAD" => {}
+            Kind::Select { mailbox, read_only } => {
+                let opening = std::mem::take(&mut self.opening);
+                self.select(ok.then(|| opening.mailbox(mailbox, read_only)), host);
+            }
             Kind::Unselect if ok => self.select(None, host),
             Kind::Unselect => {}
             Kind::Append(drafts) => {

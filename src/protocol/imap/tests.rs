@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{FolderRules, Imap, Settings};
-use crate::config::{ImapFolders, OnArchiveFailure, Shared, TlsMode};
+use crate::config::{Follow, ImapFolders, OnArchiveFailure, Shared, TlsMode};
 use crate::protocol::testing::{Recorder, Session, transcript};
 use crate::protocol::{Protocol, Side};
 
@@ -41,6 +41,8 @@ fn run_with(listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorde
             upstream_tls,
             default_domain: "example.org".to_string(),
             folders: Arc::new(FolderRules::new(&shared())),
+            follow: Follow::No,
+            own_tag: "X".to_string(),
         };
         Box::new(Imap::new(settings)) as Box<dyn Protocol>
     };
@@ -1224,6 +1226,8 @@ fn imap() -> Imap {
         upstream_tls: TlsMode::Implicit,
         default_domain: "example.org".to_string(),
         folders: Arc::new(FolderRules::new(&shared())),
+        follow: Follow::No,
+        own_tag: "X".to_string(),
     };
     Imap::new(settings)
 }

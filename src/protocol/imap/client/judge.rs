@@ -5,6 +5,7 @@ use super::{Command, Mode, Octets, Verdict};
 use crate::config::TlsMode;
 use crate::protocol::Host;
 use crate::protocol::imap::command::LineEnd;
+use crate::protocol::imap::follow::HeldIdle;
 use crate::protocol::imap::{Imap, capability};
 use crate::protocol::sasl::{Exchange, Mechanism};
 
@@ -41,12 +42,24 @@ impl Imap {
             // Its octets would pass unread; no client says these so.
             b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
             b"ENABLE" => judge_enable(command),
-            b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"CLOSE" | b"MOVE" | b"UID MOVE"
-                if self.commands.message_is_coming() =>
-            {
-                self.client.holds_deletion = true;
-                Verdict::Hold
+            b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"MOVE" | b"UID MOVE" => {
+                self.judge_deletion(command, host)
             }
+            b"CLOSE" => match self.judge_deletion(command, host) {
+                Verdict::Forward => self.judge_leaving(host),
+                verdict => verdict,
+            },
+            b"SELECT" | b"EXAMINE" | b"UNSELECT" | b"LOGOUT" => self.judge_leaving(host),
+            b"IDLE" if end == LineEnd::Plain && self.holds_idle() => {
+                self.client.mode = Mode::Idle;
+                let line = [self.client.line.text(), b"\r\n"].concat();
+                self.client.held_idle = Some(HeldIdle { tag: command.tag.clone(), line });
+                Verdict::Answer(b"+ idling\r\n".to_vec())
+            }
+            b"REPLACE" | b"UID REPLACE" if !command.forwarded => match self.judge_deletion(command, host) {
+                Verdict::Forward => self.judge_append(command, end, octets, host),
+                verdict => verdict,
+            },
             b"APPEND" | b"REPLACE" | b"UID REPLACE" => self.judge_append(command, end, octets, host),
             _ => Verdict::Forward,
         };
@@ -58,6 +71,16 @@ impl Imap {
             }
             _ => verdict,
         }
+    }
+
+    /// The client leaves the mailbox: what it has got of it in parts is kept first.
+    fn judge_leaving(&mut self, host: &mut dyn Host) -> Verdict {
+        if self.nothing_is_due(host) {
+            self.own.uids_allowed = false;
+            return Verdict::Forward;
+        }
+        self.own.uids_allowed = true;
+        Verdict::Hold
     }
 
     fn starttls(&mut self, command: &Command, end: LineEnd) -> Verdict {

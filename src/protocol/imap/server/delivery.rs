@@ -1,9 +1,8 @@
 //! A FETCH response on its way: read, kept, passed, or withheld where its message cannot be kept.
 
 use super::State;
-use crate::archive::Destination;
-use crate::logging::escape;
 use crate::protocol::imap::Imap;
+use crate::protocol::imap::capture::{Found, Reading};
 use crate::protocol::imap::fetch::{Event, FetchParser, Item};
 use crate::protocol::{Host, Refused, Side};
 
@@ -14,8 +13,6 @@ const HELD_MAX: usize = 16 * 1024;
 pub(super) struct Fetch {
     parser: FetchParser,
     delivery: Delivery,
-    /// What calls itself whole, or a text, but has at most so many octets is a piece: the client asked for pieces of that size.
-    chunk: Option<u64>,
 }
 
 enum Delivery {
@@ -31,19 +28,20 @@ impl Imap {
         if self.login.is_none() {
             return self.lost("it shows a message to nobody who is logged in", host);
         }
-        let destination = self.login.as_ref().and_then(|owner| {
-            let folder = match &self.mailbox {
-                Some(mailbox) => self.settings.folders.place_fetched(owner, mailbox)?,
-                None => crate::archive::Folder::inbox(),
-            };
-            Some(Destination { owner: owner.clone(), folder, outgoing: false })
-        });
-        self.capture.begin(number, destination);
-        let chunk = self.commands.chunk();
         // Behind `* n FETCH`.
         let head = line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(2).map_or(line.len(), |(at, _)| at);
-        let fetch = Fetch { parser: FetchParser::new(), delivery: Delivery::Held(line[..head].to_vec()), chunk };
         let mut rest = &line[head..];
+        if self.own.fetches() {
+            self.server.state = State::Own(self.own_fetch_begins(number));
+            while !rest.is_empty() {
+                let State::Own(fetch) = std::mem::replace(&mut self.server.state, State::Line) else { return };
+                rest = &rest[self.own_fetch(fetch, rest, host)..];
+            }
+            return;
+        }
+        let destination = self.destination();
+        self.capture.begin(number, destination);
+        let fetch = Fetch { parser: FetchParser::new(), delivery: Delivery::Held(line[..head].to_vec()) };
         self.server.state = State::Fetch(Box::new(fetch));
         while !rest.is_empty() {
             let State::Fetch(fetch) = std::mem::replace(&mut self.server.state, State::Line) else { return };
@@ -58,23 +56,27 @@ impl Imap {
             self.lost(what, host);
             return taken;
         }
-        let mut chunked = false;
-        if let Event::Begin(item, len) = event {
-            let small = fetch.chunk.is_some_and(|chunk| len.is_none_or(|len| len <= chunk));
-            chunked = matches!(item, Item::Whole | Item::Text) && small;
-            if (item == Item::Piece || chunked) && self.capture.keeps() {
-                self.note_pieces(host);
-            }
+        let mut reading = Reading::AsNamed;
+        if let Event::Begin(item, len) = event
+            && self.capture.keeps()
+        {
+            reading = self.reading(item, len, host);
         }
         // Passes first whatever the pieces that it came in; the line end that completes the response does not.
         let before = if event == Event::Complete { taken - 1 } else { 0 };
         self.deliver(&mut fetch, &bytes[..before], host);
-        if let Err(refused) = self.capture.event(&event, chunked, host)
-            && !self.withhold(&mut fetch, refused)
-        {
-            self.capture.abandon(host);
-            self.not_kept(host);
-            return taken;
+        let result = match event {
+            Event::Complete => self.capture.complete(self.mailbox.as_ref(), host),
+            _ => self.capture.event(&event, reading, host).map(|()| Found::Nothing),
+        };
+        match result {
+            Ok(found) => self.found(found, host),
+            Err(refused) if self.withhold(&mut fetch, refused) => {}
+            Err(_) => {
+                self.capture.abandon(host);
+                self.not_kept(host);
+                return taken;
+            }
         }
         self.deliver(&mut fetch, &bytes[before..taken], host);
         match event {
@@ -96,7 +98,7 @@ impl Imap {
         if unseen {
             fetch.delivery = Delivery::Withheld;
             // Whose answer it was is not said; a NO too many only makes the client ask again.
-            self.commands.fetches().for_each(|(_, withheld)| *withheld = Some(refused));
+            self.commands.fetches().for_each(|withheld| *withheld = Some(refused));
         }
         unseen
     }
@@ -116,12 +118,16 @@ impl Imap {
         }
     }
 
-    /// Says once a session that what is fetched in pieces is not kept.
-    fn note_pieces(&mut self, host: &mut dyn Host) {
-        if std::mem::replace(&mut self.pieces_noted, true) {
-            return;
+    /// How the string that begins is to be taken. Of a message that is kept nothing more is looked at than what comes whole.
+    fn reading(&mut self, item: Item, len: Option<u64>, host: &mut dyn Host) -> Reading {
+        let (reading, sound) = self.commands.reading(item, len);
+        if !sound {
+            self.own.in_one = true;
         }
-        let mailbox = self.mailbox.as_deref().map_or_else(|| "no folder".to_string(), escape);
-        host.not_kept(&format!("the client fetches messages of {mailbox} in chunks or by parts; a message of which it got only these is not kept"));
+        let in_pieces = matches!(item, Item::Text) || matches!(reading, Reading::Chunk { .. } | Reading::Part);
+        match in_pieces && self.is_known(self.capture.which(), host) {
+            true => Reading::Passing,
+            false => reading,
+        }
     }
 }

@@ -1,0 +1,186 @@
+//! Following: while the client is quiet, messages of the selected folder that are not kept yet are fetched too, newest first (key `follow`).
+//!
+//! Asks for UIDs in windows from the newest message downwards, and for one piece of one message at a time, with a rest between two. Only by
+//! sequence number: no EXPUNGE can come of it. The client's next command finds at most that piece before it.
+//!
+//! A client that is quiet is mostly in IDLE, where nothing else may be said. So while there is something to follow its IDLE begins with us
+//! only: it is told `+`, and hears what the server says as ever; when all is kept, or nothing can be had, IDLE goes on to the server.
+
+use std::time::Duration;
+
+use super::due::{self, Message, Which};
+use super::own::{Purpose, Work};
+use super::{Imap, Kind, Phase};
+use crate::config::Follow as Mode;
+use crate::protocol::{Host, Side};
+
+/// So long the client has to be quiet at first.
+const QUIET: Duration = Duration::from_secs(1);
+/// The shortest rest between two of our commands: at most ten a second.
+const REST_MIN: Duration = Duration::from_millis(100);
+/// Octets that we fetch in a second.
+const RATE: u64 = 512 * 1024;
+/// A client that has not gone on with a download for so long does not.
+const STOPPED: Duration = Duration::from_secs(5);
+/// UIDs asked for at once.
+const WINDOW: u32 = 100;
+
+/// What has been looked at of the selected mailbox.
+#[derive(Default)]
+pub(super) struct Follow {
+    /// Messages up to this sequence number were not looked at yet.
+    below: u32,
+    /// Messages above this one were not either: they came since.
+    above: u32,
+    /// Not kept: newest last.
+    candidates: Vec<Which>,
+    /// The server does not answer as it should: no more in this mailbox.
+    stopped: bool,
+    /// The client said something since the last rest.
+    disturbed: bool,
+    rest: Duration,
+}
+
+/// An IDLE of the client's that the server does not know of yet.
+pub(super) struct HeldIdle {
+    pub(super) tag: Vec<u8>,
+    pub(super) line: Vec<u8>,
+}
+
+impl Follow {
+    /// A mailbox with so many messages.
+    pub(super) fn begin(&mut self, exists: u32) {
+        *self = Follow { below: exists, above: exists, rest: REST_MIN, disturbed: true, ..Follow::default() };
+    }
+
+    pub(super) fn stop(&mut self) {
+        *self = Follow { stopped: true, ..Follow::default() };
+    }
+
+    pub(super) fn disturb(&mut self) {
+        self.disturbed = true;
+    }
+
+    /// So many octets were fetched.
+    pub(super) fn paid(&mut self, octets: u64) {
+        self.rest = REST_MIN.max(Duration::from_millis(octets.saturating_mul(1000) / RATE));
+    }
+
+    pub(super) fn expunged(&mut self, sequence_number: u32) {
+        for bound in [&mut self.below, &mut self.above] {
+            if sequence_number <= *bound {
+                *bound -= 1;
+            }
+        }
+        self.candidates.retain(|which| which.sequence_number != Some(sequence_number));
+        self.candidates.iter_mut().for_each(|which| due::shift(which, sequence_number));
+    }
+
+    /// Sequence numbers mean nothing any more: all is looked at again.
+    pub(super) fn renumbered(&mut self) {
+        self.candidates.clear();
+        (self.below, self.above) = (0, 0);
+    }
+
+    fn has_work(&self, exists: u32) -> bool {
+        !self.stopped && (!self.candidates.is_empty() || self.below > 0 || exists > self.above)
+    }
+}
+
+impl Imap {
+    /// Whether something of the selected folder is to be followed.
+    pub(super) fn follows(&self) -> bool {
+        let Some(mailbox) = &self.mailbox else { return false };
+        let wanted = match self.settings.follow {
+            Mode::No => false,
+            Mode::Inbox => mailbox.name.eq_ignore_ascii_case(b"INBOX"),
+            Mode::All => true,
+        };
+        wanted && self.own.follow.has_work(mailbox.exists) && self.destination().is_some()
+    }
+
+    /// Whether nothing is being said at the moment, and nothing waits to be.
+    fn is_quiet(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+            && self.commands.list.is_empty()
+            && !self.own.is_busy()
+            && self.own.gate.is_none()
+            && !self.client_left
+            && self.server.is_between_responses()
+            && self.client.is_between_commands()
+    }
+
+    pub(super) fn rest_wanted(&self) -> Option<Duration> {
+        if !self.is_quiet() {
+            return None;
+        }
+        let follow = self.follows().then(|| if self.own.follow.disturbed { QUIET } else { self.own.follow.rest });
+        let stopped = self.capture.chunks.has_downloads().then_some(STOPPED);
+        follow.into_iter().chain(stopped).min()
+    }
+
+    /// Nobody has said anything for a while.
+    pub(super) fn rest_over(&mut self, host: &mut dyn Host) {
+        if !self.is_quiet() {
+            return;
+        }
+        // A follower's short rest does not tell that a download has stopped.
+        if !self.follows() {
+            return self.stop_downloads(true, host);
+        }
+        self.own.follow.disturbed = false;
+        while let Some(which) = self.own.follow.candidates.pop() {
+            if !self.is_known(which, host) {
+                return self.make_due(Message::followed(which), host);
+            }
+        }
+        let Some(exists) = self.mailbox.as_ref().map(|mailbox| mailbox.exists) else { return };
+        let follow = &mut self.own.follow;
+        let (first, last) = if exists > follow.above {
+            let last = exists.min(follow.above.saturating_add(WINDOW));
+            (std::mem::replace(&mut follow.above, last) + 1, last)
+        } else if follow.below > 0 {
+            let last = follow.below;
+            follow.below = last.saturating_sub(WINDOW);
+            (follow.below + 1, last)
+        } else {
+            return;
+        };
+        self.command(&format!("FETCH {first}:{last} (UID)"), Work::Resolve(Purpose::Follow), host);
+    }
+
+    /// A message of the window.
+    pub(super) fn follow_finds(&mut self, which: Which, host: &mut dyn Host) {
+        if which.uid.is_some() && !self.is_known(which, host) && self.own.follow.candidates.len() < WINDOW as usize {
+            self.own.follow.candidates.push(which);
+        }
+    }
+
+    pub(super) fn follow_resolved(&mut self, status: &[u8], line: &[u8], host: &mut dyn Host) {
+        self.own.follow.candidates.sort_unstable_by_key(|which| which.sequence_number);
+        self.own.follow.paid(0);
+        if status != b"OK" {
+            host.note(&format!("following stops here, the server says: {}", crate::logging::quote(super::own::words(line))));
+            self.own.follow.stop();
+        }
+    }
+
+    /// The client's IDLE: whether it begins with us only.
+    pub(super) fn holds_idle(&self) -> bool {
+        self.commands.list.is_empty() && (self.follows() || !self.own.due.list.is_empty())
+    }
+
+    /// IDLE goes on to the server once there is nothing left for us to do.
+    pub(super) fn let_idle_go(&mut self, host: &mut dyn Host) {
+        let busy = self.own.is_busy() || self.follows() || !self.own.due.list.is_empty();
+        if busy || !self.server.is_between_responses() {
+            return;
+        }
+        let Some(idle) = self.client.held_idle.take() else { return };
+        self.commands.push(&idle.tag);
+        if let Some(pending) = self.commands.find(&idle.tag) {
+            pending.kind = Kind::Idle { begun: false, told: true, done: false };
+        }
+        host.send(Side::Server, &idle.line);
+    }
+}

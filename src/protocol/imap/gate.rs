@@ -1,0 +1,275 @@
+//! Before a message goes: what a command deletes, expunges or moves away is kept first.
+//!
+//! The command is held back while we ask which of its messages are not kept yet (by SEARCH for those that are marked as deleted, by FETCH of UIDs),
+//! fetch those (`own`), and then let it pass. Could one not be kept, the command is answered NO and nothing is deleted. What one look finds beyond
+//! `FOUND_MAX` is looked for again once the first are kept.
+
+use super::client::{Command, Verdict};
+use super::command::Args;
+use super::due::{Message, Which};
+use super::own::{Purpose, Work, words};
+use super::{Imap, set};
+use crate::logging::quote;
+use crate::protocol::{Host, Refused};
+
+/// Messages that are fetched before it is looked again.
+const FOUND_MAX: usize = 4096;
+/// Octets of a set of ours.
+const SET_LEN_MAX: usize = 30_000;
+/// UIDs that a set names one by one, to be looked up without asking the server.
+const EXPLICIT_MAX: usize = 2000;
+/// How often it is looked again.
+const LOOKS_MAX: u32 = 1000;
+
+/// A deletion that waits.
+pub(super) struct Gate {
+    /// The command is a UID command.
+    pub(super) by_uid: bool,
+    step: Step,
+    /// What the command names; of EXPUNGE and CLOSE nothing.
+    set: Option<Vec<u8>>,
+    /// Only messages that are marked as deleted go.
+    marked_only: bool,
+    /// There were more than could be taken at once.
+    more: bool,
+    looks: u32,
+    found: usize,
+}
+
+#[derive(Debug)]
+enum Step {
+    Search,
+    Resolve(Vec<u8>),
+    /// The server is being asked.
+    Asking,
+    /// What was found is being fetched.
+    Fetching,
+    Open,
+    Shut(Obstacle),
+}
+
+/// Why a message could not be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Obstacle {
+    Archive(Refused),
+    Server,
+}
+
+/// What a command takes away.
+struct Deletion {
+    by_uid: bool,
+    set: Option<Vec<u8>>,
+    marked_only: bool,
+}
+
+impl Gate {
+    fn new(deletion: Deletion) -> Gate {
+        let Deletion { by_uid, set, marked_only } = deletion;
+        let mut gate = Gate { by_uid, step: Step::Open, set, marked_only, more: false, looks: 0, found: 0 };
+        gate.look();
+        gate
+    }
+
+    /// The messages have to be looked for.
+    fn look(&mut self) {
+        self.looks += 1;
+        (self.more, self.found) = (false, 0);
+        self.step = match &self.set {
+            Some(set) if !self.marked_only => Step::Resolve(set.clone()),
+            _ => Step::Search,
+        };
+    }
+
+    /// The deletion must not pass.
+    pub(super) fn refuse(&mut self, obstacle: Obstacle) {
+        self.step = Step::Shut(obstacle);
+    }
+}
+
+impl Imap {
+    /// A command's first line: whether it takes away messages that have to be kept first.
+    pub(super) fn judge_deletion(&mut self, command: &Command, host: &mut dyn Host) -> Verdict {
+        let Some(deletion) = deletion(command) else { return Verdict::Forward };
+        // It becomes part of a command of ours.
+        let is_set = |set: &Vec<u8>| set.iter().all(|b| b.is_ascii_digit() || b":*,$".contains(b));
+        if !deletion.set.as_ref().is_none_or(is_set) {
+            return Verdict::Refuse("BAD a sequence set is expected".to_string());
+        }
+        if let Some(gate) = &self.own.gate {
+            return match gate.step {
+                Step::Open => {
+                    self.own.gate = None;
+                    Verdict::Forward
+                }
+                Step::Shut(obstacle) => {
+                    self.own.gate = None;
+                    self.own.due.drop_deletions(host);
+                    Verdict::Refuse(shut(obstacle))
+                }
+                _ => Verdict::Hold,
+            };
+        }
+        let waits_for_message = self.commands.message_is_coming();
+        if waits_for_message {
+            self.client.holds_deletion = true;
+            return Verdict::Hold;
+        }
+        let nothing_goes = self.mailbox.as_ref().is_none_or(|mailbox| mailbox.read_only) || self.destination().is_none();
+        if nothing_goes && !self.commands.select_is_open() {
+            return Verdict::Forward;
+        }
+        // What the set names is certain only when no EXPUNGE can be on its way; of UIDs it always is.
+        let idle = self.commands.list.is_empty();
+        if (idle || deletion.by_uid && !self.commands.select_is_open()) && self.all_known(&deletion, host) {
+            return Verdict::Forward;
+        }
+        if idle {
+            self.stop_downloads(true, host);
+            self.own.gate = Some(Gate::new(deletion));
+        }
+        Verdict::Hold
+    }
+
+    /// All messages that it names one by one are kept.
+    fn all_known(&self, deletion: &Deletion, host: &mut dyn Host) -> bool {
+        let Some(numbers) = deletion.set.as_deref().and_then(|set| set::explicit(set, EXPLICIT_MAX)) else { return false };
+        numbers.iter().all(|&number| self.is_known(which(deletion.by_uid, number), host))
+    }
+
+    /// The next step of a deletion that waits. True: it is decided.
+    pub(super) fn gate_step(&mut self, host: &mut dyn Host) -> bool {
+        let Some(gate) = &mut self.own.gate else { return false };
+        let uid = if gate.by_uid { "UID " } else { "" };
+        match &gate.step {
+            Step::Search => {
+                let only = match (&gate.set, gate.by_uid) {
+                    (Some(set), true) => format!("UID {} ", String::from_utf8_lossy(set)),
+                    _ => String::new(),
+                };
+                let text = format!("{uid}SEARCH {only}DELETED");
+                gate.step = Step::Asking;
+                self.command(&text, Work::Search(Vec::new()), host);
+                false
+            }
+            Step::Resolve(set) => {
+                let text = format!("{uid}FETCH {} (UID)", String::from_utf8_lossy(set));
+                gate.step = Step::Asking;
+                self.command(&text, Work::Resolve(Purpose::Deletion), host);
+                false
+            }
+            Step::Fetching if self.own.due.list.iter().any(|message| message.for_deletion) => false,
+            Step::Fetching if gate.more && gate.looks < LOOKS_MAX => {
+                gate.look();
+                self.gate_step(host)
+            }
+            Step::Fetching if gate.more => {
+                gate.refuse(Obstacle::Server);
+                true
+            }
+            Step::Fetching => {
+                gate.step = Step::Open;
+                true
+            }
+            // The client's line takes it from here.
+            Step::Asking | Step::Open | Step::Shut(_) => false,
+        }
+    }
+
+    /// The server has told which messages are marked as deleted.
+    pub(super) fn searched(&mut self, numbers: Vec<u32>, status: &[u8], line: &[u8], host: &mut dyn Host) {
+        let by_uid = self.own.gate.as_ref().is_some_and(|gate| gate.by_uid);
+        let unknown: Vec<u32> =
+            numbers.into_iter().filter(|&number| !self.is_known(which(by_uid, number), host)).collect();
+        let Some(gate) = &mut self.own.gate else { return };
+        if status != b"OK" {
+            host.not_kept(&format!(
+                "what an EXPUNGE would delete cannot be found out, the server says: {}; it was not passed",
+                quote(words(line))
+            ));
+            return gate.refuse(Obstacle::Server);
+        }
+        let mut set = set::print(unknown);
+        if set.len() > SET_LEN_MAX {
+            gate.more = true;
+            set.truncate(set[..SET_LEN_MAX].rfind(',').unwrap_or(0));
+        }
+        gate.step = if set.is_empty() { Step::Open } else { Step::Resolve(set.into_bytes()) };
+    }
+
+    /// A message that the deletion names.
+    pub(super) fn deletion_names(&mut self, named: Which, host: &mut dyn Host) {
+        if self.is_known(named, host) {
+            return self.own.known.insert(named);
+        }
+        let Some(gate) = &mut self.own.gate else { return };
+        if gate.found >= FOUND_MAX {
+            gate.more = true;
+            return;
+        }
+        gate.found += 1;
+        self.make_due(Message::for_deletion(named), host);
+    }
+
+    /// All messages that the deletion names are told.
+    pub(super) fn deletion_resolved(&mut self, status: &[u8], line: &[u8], host: &mut dyn Host) {
+        let Some(gate) = &mut self.own.gate else { return };
+        let expunged = super::capability::status_code(line).is_some_and(|code| code.starts_with(b"EXPUNGEISSUED"));
+        // A set that the server does not understand it does not understand in the client's command either.
+        if status == b"NO" && !expunged {
+            host.not_kept(&format!(
+                "which messages a client deletes cannot be found out, the server says: {}; the deletion was not passed",
+                quote(words(line))
+            ));
+            return gate.refuse(Obstacle::Server);
+        }
+        gate.step = Step::Fetching;
+    }
+}
+
+fn which(by_uid: bool, number: u32) -> Which {
+    match by_uid {
+        true => Which { uid: Some(number), sequence_number: None },
+        false => Which { uid: None, sequence_number: Some(number) },
+    }
+}
+
+/// What the command would take away from the selected mailbox (RFC 9051, sections 6.4.1 to 6.4.9; RFC 8508 for REPLACE).
+fn deletion(command: &Command) -> Option<Deletion> {
+    let (by_uid, name) = match command.name.strip_prefix(b"UID ") {
+        Some(name) => (true, name),
+        None => (false, &command.name[..]),
+    };
+    let mut args = command.args();
+    match name {
+        b"STORE" => {
+            let set = args.string()?;
+            marks_as_deleted(args).then_some(Deletion { by_uid, set: Some(set), marked_only: false })
+        }
+        b"MOVE" | b"REPLACE" => Some(Deletion { by_uid, set: args.string(), marked_only: false }),
+        b"EXPUNGE" if by_uid => Some(Deletion { by_uid, set: args.string(), marked_only: true }),
+        b"EXPUNGE" | b"CLOSE" => Some(Deletion { by_uid: false, set: None, marked_only: true }),
+        _ => None,
+    }
+}
+
+/// Whether the flags of a STORE set `\Deleted`.
+fn marks_as_deleted(mut args: Args<'_>) -> bool {
+    let text = args.remaining_text().to_ascii_uppercase();
+    let has = |what: &[u8]| text.windows(what.len()).any(|window| window == what);
+    has(br"\DELETED") && !has(b"-FLAGS")
+}
+
+fn shut(obstacle: Obstacle) -> String {
+    match obstacle {
+        Obstacle::Archive(Refused::TooLarge) => {
+            "NO [LIMIT] a message is larger than what is archived here, so nothing is deleted".to_owned()
+        }
+        Obstacle::Archive(Refused::Unavailable) => {
+            "NO [UNAVAILABLE] a message cannot be archived at the moment, so nothing is deleted; try again later".to_owned()
+        }
+        Obstacle::Server => {
+            "NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later"
+                .to_owned()
+        }
+    }
+}

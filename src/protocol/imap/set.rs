@@ -1,0 +1,79 @@
+//! Sequence sets (RFC 9051, section 9, `sequence-set`).
+
+use std::fmt::Write as _;
+
+/// Numbers as a set, in the order given; runs become ranges. Empty for no numbers, which is no set.
+pub(super) fn print(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut set = String::new();
+    let mut run: Option<(u32, u32)> = None;
+    let mut close = |run: Option<(u32, u32)>| {
+        let Some((first, last)) = run else { return };
+        let comma = if set.is_empty() { "" } else { "," };
+        // Writing to a `String` cannot fail.
+        let _ = match first == last {
+            true => write!(set, "{comma}{first}"),
+            false => write!(set, "{comma}{first}:{last}"),
+        };
+    };
+    for number in numbers {
+        run = match run {
+            Some((first, last)) if last.checked_add(1) == Some(number) => Some((first, number)),
+            other => {
+                close(other);
+                Some((number, number))
+            }
+        };
+    }
+    close(run);
+    set
+}
+
+/// The numbers of a set that names them all and at most so many; `None` where `*` or `$` is in it, or it is no set.
+pub(super) fn explicit(set: &[u8], count_max: usize) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for range in set.split(|&b| b == b',') {
+        let mut ends = range.splitn(2, |&b| b == b':').map(number);
+        let first = ends.next()??;
+        let last = match ends.next() {
+            None => first,
+            Some(last) => last?,
+        };
+        let (low, high) = (first.min(last), first.max(last));
+        if (high - low) as usize >= count_max.saturating_sub(numbers.len()) {
+            return None;
+        }
+        numbers.extend(low..=high);
+    }
+    Some(numbers)
+}
+
+/// `nz-number`.
+fn number(text: &[u8]) -> Option<u32> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let number = digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()?;
+    (number > 0).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_become_ranges() {
+        assert_eq!(print([]), "");
+        assert_eq!(print([5]), "5");
+        assert_eq!(print([1, 2, 3, 7, 9, 10]), "1:3,7,9:10");
+        assert_eq!(print([3, 2, 1]), "3,2,1");
+        assert_eq!(print([u32::MAX, 1]), "4294967295,1");
+    }
+
+    #[test]
+    fn sets_that_name_all_their_numbers() {
+        assert_eq!(explicit(b"1:3,9", 10), Some(vec![1, 2, 3, 9]));
+        assert_eq!(explicit(b"3:1", 10), Some(vec![1, 2, 3]));
+        assert_eq!(explicit(b"1:10", 10), Some((1..=10).collect()));
+        for set in ["1:11", "1:4294967295", "1:*", "*", "$", "", "1,", "0", "a", "1:2:3", "4294967296"] {
+            assert_eq!(explicit(set.as_bytes(), 10), None, "{set}");
+        }
+    }
+}
