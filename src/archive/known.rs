@@ -220,7 +220,7 @@ impl Lookup<'_> {
 }
 
 /// A session that panicked must not take the others along: what it left here is a cache, and is checked before use.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

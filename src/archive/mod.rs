@@ -2,7 +2,7 @@
 //!
 //! A message is a [`Draft`] in `tmp` while it comes; what is being sent is *prepared* there before the server hears its end; it is
 //! *kept* once it lies in `new` or `cur` and file and folder are flushed. One copy for an owner: the same bytes (SHA-256) are kept once, in
-//! whichever of his folders they lie. Fails with [`Error`], a sentence for the log; logs nothing itself.
+//! whichever of his folders they lie. Which of a server's messages were kept is noted beside them, and only a hint. Fails with [`Error`], a sentence for the log; logs nothing itself.
 
 mod draft;
 mod error;
@@ -10,6 +10,7 @@ mod folder;
 mod known;
 mod maildir;
 mod name;
+mod notes;
 mod owner;
 mod received;
 mod recover;
@@ -19,6 +20,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub use template::Template;
 use draft::Placed;
 use known::{Known, Mark};
 use maildir::{Place, Spool};
+use notes::{Message, NOTES_LEN_MAX, NOTES_MAX, Notes};
 
 /// How many file names of all owners are remembered at most, to know duplicates without a look at the disk: about 200 MB.
 const NAMES_MAX: usize = 1_000_000;
@@ -81,6 +84,7 @@ struct Shared {
     spool: Spool,
     template: Template,
     known: Known,
+    notes: Notes,
 }
 
 impl Archive {
@@ -95,6 +99,7 @@ impl Archive {
                 spool: Spool::new(settings.spool, settings.sync),
                 template: settings.maildir,
                 known: Known::new(names_max),
+                notes: Notes::new(NOTES_LEN_MAX, NOTES_MAX),
             }),
         }
     }
@@ -130,12 +135,47 @@ impl Archive {
         let placed = drafts.into_iter().map(Draft::keep).collect();
         self.shared.settle(placed)
     }
+
+    /// Remembers under which keys these messages are to be found again by [`Archive::has`]: text of words that tells one message of one server's from all
+    /// others, without control characters. One write for each owner. Nothing is flushed: what is forgotten is only fetched once more.
+    ///
+    /// Returns the owners whose notes could not be written, and why. Their messages are kept all the same.
+    pub fn note(&self, kept: &[(String, Kept)]) -> Vec<(Owner, Error)> {
+        let mut notes: HashMap<&Owner, Vec<(&str, Message)>> = HashMap::new();
+        for (key, Kept { destination, size, hash, .. }) in kept {
+            if let Some(hash) = name::unhex(hash.as_bytes()) {
+                notes.entry(&destination.owner).or_default().push((key, Message { size: *size, hash }));
+            }
+        }
+        let Shared { spool, notes: all, .. } = &*self.shared;
+        let failed = |(owner, notes): (&Owner, Vec<_>)| {
+            let error = all.add(spool, &self.shared.maildir(owner), &notes).err()?;
+            Some((owner.clone(), error))
+        };
+        notes.into_iter().filter_map(failed).collect()
+    }
+
+    /// Whether the message that was noted last under this key lies in the owner's Maildir, on disk. False wherever anything is unclear. Makes nothing
+    /// on disk.
+    pub fn has(&self, owner: &Owner, key: &str) -> bool {
+        let Shared { spool, known, notes, .. } = &*self.shared;
+        let maildir = self.shared.maildir(owner);
+        let Some(Message { size, hash }) = notes.find(&maildir, key) else {
+            return false;
+        };
+        // Another session, or another host, may have put it there a moment ago: it counts once its folder is flushed, as a duplicate does.
+        let mark = known.with(&maildir, |lookup| lookup.find(&hash, size));
+        mark.is_some_and(|mark| known.flush(spool, &mark).is_ok())
+    }
 }
 
 impl Shared {
+    fn maildir(&self, owner: &Owner) -> PathBuf {
+        self.spool.root().join(self.template.path(owner))
+    }
+
     fn place(&self, to: &Destination) -> Place {
-        let maildir = self.spool.root().join(self.template.path(&to.owner));
-        Place::new(maildir, to.folder.dir_name())
+        Place::new(self.maildir(&to.owner), to.folder.dir_name())
     }
 
     /// Flushes every folder that the drafts went to, or lie in already, once; those whose folder is not on disk have failed.

@@ -164,7 +164,8 @@ fn number(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
-fn unhex(digits: &[u8]) -> Option<Hash> {
+/// What [`safe::hex`] wrote.
+pub(super) fn unhex(digits: &[u8]) -> Option<Hash> {
     let digit = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),

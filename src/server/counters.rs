@@ -1,4 +1,4 @@
-//! What happened since the start, counted for each proxy. Octets are counted when a session ends.
+//! What happened since the start, counted for each proxy. Octets from and to clients are counted when a session ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +29,8 @@ pub(super) struct Counters {
     pub(super) kept: Count,
     pub(super) duplicates: Count,
     pub(super) not_kept: Count,
+    /// Octets of messages that were fetched on our own account.
+    pub(super) fetched: Count,
     /// Octets from clients.
     pub(super) received: Count,
     /// Octets to clients.
@@ -64,13 +66,14 @@ impl Registry {
 }
 
 impl Counters {
-    fn all(&self) -> [(&'static str, &Count); 7] {
+    fn all(&self) -> [(&'static str, &Count); 8] {
         [
             ("sessions", &self.sessions),
             ("refused", &self.refused),
             ("kept", &self.kept),
             ("duplicates", &self.duplicates),
             ("not_kept", &self.not_kept),
+            ("fetched", &self.fetched),
             ("received", &self.received),
             ("sent", &self.sent),
         ]
@@ -93,12 +96,13 @@ mod tests {
         registry.of("pop3").kept.add(2);
         registry.of("smtp:mx").kept.add(3);
         registry.of("pop3").sent.add(10);
+        registry.of("pop3").fetched.add(7);
         assert_eq!(
             registry.lines(4),
             [
-                "counters open=4 sessions=0 refused=0 kept=5 duplicates=0 not_kept=0 received=0 sent=10",
-                "counters pop3 sessions=0 refused=0 kept=2 duplicates=0 not_kept=0 received=0 sent=10",
-                "counters smtp:mx sessions=0 refused=0 kept=3 duplicates=0 not_kept=0 received=0 sent=0",
+                "counters open=4 sessions=0 refused=0 kept=5 duplicates=0 not_kept=0 fetched=7 received=0 sent=10",
+                "counters pop3 sessions=0 refused=0 kept=2 duplicates=0 not_kept=0 fetched=7 received=0 sent=10",
+                "counters smtp:mx sessions=0 refused=0 kept=3 duplicates=0 not_kept=0 fetched=0 received=0 sent=0",
             ]
         );
     }

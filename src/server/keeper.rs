@@ -3,6 +3,9 @@
 //! A draft that fails is logged and counted once. With `refuse` the protocol is told and the draft is gone; with `pass` the draft is
 //! dead: it swallows what follows, and mail flows on. When the session ends, in whatever way, what was prepared is committed
 //! (the server may have it), what was finished is kept, and the rest is removed.
+//!
+//! What was kept of a message of the server's is noted, once it is on disk. That a note cannot be written is told once in a session, and changes
+//! nothing else.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +42,8 @@ pub(super) struct Policy {
     pub(super) on_archive_failure: OnArchiveFailure,
     /// Octets.
     pub(super) max_message_size: u64,
+    /// `host:port` of the real server: whose messages the notes are about.
+    pub(super) upstream: String,
 }
 
 /// What became of a session's messages, for its closing line.
@@ -47,6 +52,8 @@ pub(super) struct Tally {
     pub(super) kept: u64,
     pub(super) duplicates: u64,
     pub(super) not_kept: u64,
+    /// Octets of messages that were fetched on our own account.
+    pub(super) fetched: u64,
 }
 
 /// See the module.
@@ -58,7 +65,7 @@ pub(super) struct Keeper {
     wire: Wire,
     drafts: BTreeMap<DraftId, State>,
     next_draft: u32,
-    finished: Vec<Draft>,
+    finished: Vec<Message>,
     /// Settling early failed; the next `settle` says so.
     failed: bool,
     owner: Option<Owner>,
@@ -66,6 +73,8 @@ pub(super) struct Keeper {
     user: Option<Owner>,
     identified: bool,
     tally: Tally,
+    /// A note could not be written, which was told.
+    unnoted: bool,
 }
 
 /// Why a message is not kept: for the log, and for the protocol.
@@ -87,10 +96,23 @@ impl From<archive::Error> for Failure {
 }
 
 enum State {
-    Open(Draft),
-    Prepared(Draft),
+    Open(Message),
+    Prepared(Message),
     /// It could not be kept and may pass all the same.
     Dead,
+}
+
+/// A message on its way.
+struct Message {
+    draft: Draft,
+    /// Under which it is noted, if it is one of the server's.
+    key: Option<String>,
+}
+
+impl Message {
+    fn to(&self) -> Vec<Destination> {
+        self.draft.destinations().cloned().collect()
+    }
 }
 
 impl Keeper {
@@ -109,19 +131,20 @@ impl Keeper {
             user: None,
             identified: false,
             tally: Tally::default(),
+            unnoted: false,
         }
     }
 
     /// The session is over, orderly or not: brings every draft to its end.
     pub(super) fn close(&mut self) {
         for (id, state) in std::mem::take(&mut self.drafts) {
-            if let State::Prepared(draft) = state {
+            if let State::Prepared(message) = state {
                 log::debug!(
                     "{} draft {} committed: the session ended before the server had answered",
                     self.label,
                     id.0
                 );
-                self.commit_prepared(draft);
+                self.commit_prepared(message);
             }
         }
         self.settle_finished();
@@ -154,11 +177,11 @@ impl Keeper {
         }
     }
 
-    fn report(&mut self, kept: Vec<Kept>) {
+    fn report(&mut self, kept: &[Kept]) {
         for Kept { destination: Destination { owner, folder, .. }, size, hash, duplicate } in kept {
-            let event = if duplicate { "duplicate" } else { "kept" };
+            let event = if *duplicate { "duplicate" } else { "kept" };
             log::info!("{} {event} owner={owner} folder={folder} size={size} hash={hash}", self.label);
-            let (tally, count) = if duplicate {
+            let (tally, count) = if *duplicate {
                 (&mut self.tally.duplicates, &self.counters.duplicates)
             } else {
                 (&mut self.tally.kept, &self.counters.kept)
@@ -166,6 +189,22 @@ impl Keeper {
             *tally += 1;
             count.add(1);
         }
+    }
+
+    /// Notes what is on disk, for [`Host::has`] in any session to come.
+    fn remember(&mut self, kept: &[(String, Kept)]) {
+        for (owner, e) in self.archive.note(kept) {
+            if !std::mem::replace(&mut self.unnoted, true) {
+                log::warn!(
+                    "{} not noted owner={owner} reason={e}; the messages are kept, and may be fetched once more",
+                    self.label
+                );
+            }
+        }
+    }
+
+    fn key(&self, origin: &Origin) -> String {
+        format!("{} {origin}", self.policy.upstream)
     }
 
     fn insert(&mut self, state: State) -> DraftId {
@@ -203,9 +242,9 @@ impl Keeper {
         operation: impl FnOnce(&mut Draft) -> Result<(), Failure>,
     ) -> Result<(), Refused> {
         match self.drafts.get_mut(&id) {
-            Some(State::Open(draft)) => {
-                let Err(failure) = operation(draft) else { return Ok(()) };
-                let to: Vec<Destination> = draft.destinations().cloned().collect();
+            Some(State::Open(message)) => {
+                let Err(failure) = operation(&mut message.draft) else { return Ok(()) };
+                let to = message.to();
                 self.failure(&to, &failure.reason);
                 self.verdict(id, failure.refused)
             }
@@ -217,10 +256,14 @@ impl Keeper {
         }
     }
 
-    fn commit_prepared(&mut self, draft: Draft) {
-        let to: Vec<Destination> = draft.destinations().cloned().collect();
-        match draft.commit() {
-            Ok(kept) => self.report(kept),
+    fn commit_prepared(&mut self, message: Message) {
+        let to = message.to();
+        match message.draft.commit() {
+            Ok(kept) => {
+                self.report(&kept);
+                let notes: Vec<_> = keyed(message.key.as_deref(), kept).collect();
+                self.remember(&notes);
+            }
             Err(e) => {
                 for Destination { owner, folder, .. } in to {
                     log::error!(
@@ -237,17 +280,33 @@ impl Keeper {
         if finished.is_empty() {
             return;
         }
-        let to: Vec<Vec<Destination>> = finished.iter().map(|draft| draft.destinations().cloned().collect()).collect();
-        for (result, to) in self.archive.keep_all(finished).into_iter().zip(to) {
+        let mut notes = Vec::new();
+        let (drafts, about): (Vec<Draft>, Vec<_>) = finished
+            .into_iter()
+            .map(|message| {
+                let to = message.to();
+                (message.draft, (to, message.key))
+            })
+            .unzip();
+        for (result, (to, key)) in self.archive.keep_all(drafts).into_iter().zip(about) {
             match result {
-                Ok(kept) => self.report(kept),
+                Ok(kept) => {
+                    self.report(&kept);
+                    notes.extend(keyed(key.as_deref(), kept));
+                }
                 Err(e) => {
                     self.failure(&to, &e);
                     self.failed = true;
                 }
             }
         }
+        self.remember(&notes);
     }
+}
+
+/// For the notes: nothing where there is no key.
+fn keyed(key: Option<&str>, kept: Vec<Kept>) -> impl Iterator<Item = (String, Kept)> {
+    kept.into_iter().filter_map(move |kept| Some((key?.to_owned(), kept)))
 }
 
 impl Wired for Keeper {
@@ -303,7 +362,7 @@ impl Host for Keeper {
             _ => self.begin_draft(to).map_err(Failure::from),
         };
         match begun {
-            Ok(draft) => Ok(self.insert(State::Open(draft))),
+            Ok(draft) => Ok(self.insert(State::Open(Message { draft, key: None }))),
             Err(failure) => {
                 self.failure(to, &failure.reason);
                 if self.refusing() { Err(failure.refused) } else { Ok(self.insert(State::Dead)) }
@@ -325,10 +384,10 @@ impl Host for Keeper {
         let max = self.policy.max_message_size;
         match self.drafts.remove(&other) {
             Some(State::Open(other)) => self.on_open(draft, |draft| {
-                if draft.size().saturating_add(other.size()) > max {
+                if draft.size().saturating_add(other.draft.size()) > max {
                     return Err(Failure::too_large(max));
                 }
-                draft.append_draft(other).map_err(Failure::from)
+                draft.append_draft(other.draft).map_err(Failure::from)
             }),
             // A part is missing, which has been told: without it the whole is none either.
             Some(State::Dead) => {
@@ -343,18 +402,26 @@ impl Host for Keeper {
     }
 
     fn date(&mut self, draft: DraftId, seconds: i64) {
-        if let Some(State::Open(draft)) = self.drafts.get_mut(&draft) {
-            draft.set_date(seconds);
+        if let Some(State::Open(message)) = self.drafts.get_mut(&draft) {
+            message.draft.set_date(seconds);
         }
     }
 
-    fn origin(&mut self, _: DraftId, _: Origin) {}
-
-    fn has(&mut self, _: &Owner, _: &Origin) -> bool {
-        false
+    fn origin(&mut self, draft: DraftId, origin: Origin) {
+        let key = self.key(&origin);
+        if let Some(State::Open(message) | State::Prepared(message)) = self.drafts.get_mut(&draft) {
+            message.key = Some(key);
+        }
     }
 
-    fn fetched(&mut self, _: u64) {}
+    fn has(&mut self, owner: &Owner, origin: &Origin) -> bool {
+        self.archive.has(owner, &self.key(origin))
+    }
+
+    fn fetched(&mut self, octets: u64) {
+        self.tally.fetched += octets;
+        self.counters.fetched.add(octets);
+    }
 
     fn refuses(&self) -> bool {
         self.refusing()
@@ -376,14 +443,14 @@ impl Host for Keeper {
 
     fn commit(&mut self, draft: DraftId) {
         match self.drafts.remove(&draft) {
-            Some(State::Open(draft) | State::Prepared(draft)) => self.commit_prepared(draft),
+            Some(State::Open(message) | State::Prepared(message)) => self.commit_prepared(message),
             Some(State::Dead) | None => {}
         }
     }
 
     fn finish(&mut self, draft: DraftId) {
-        if let Some(State::Open(draft)) = self.drafts.remove(&draft) {
-            self.finished.push(draft);
+        if let Some(State::Open(message)) = self.drafts.remove(&draft) {
+            self.finished.push(message);
             if self.finished.len() >= UNSETTLED_MAX {
                 self.settle_finished();
             }
@@ -398,7 +465,7 @@ impl Host for Keeper {
 
     fn abort(&mut self, draft: DraftId) {
         match self.drafts.remove(&draft) {
-            Some(State::Prepared(draft)) => draft.discard(),
+            Some(State::Prepared(message)) => message.draft.discard(),
             Some(State::Open(_) | State::Dead) | None => {}
         }
     }

@@ -90,6 +90,7 @@ impl Proxy {
             kind: self.config.kind,
             on_archive_failure: self.shared.on_archive_failure,
             max_message_size: self.shared.max_message_size,
+            upstream: self.config.upstream(),
         }
     }
 }

@@ -118,11 +118,12 @@ fn run(world: &World, proxy: &Proxy, tcp: TcpStream, client: SocketAddr, label: 
         End::Fault(reason) => reason.as_str(),
     };
     log::info!(
-        "{label} closed client={client} user={user} time={}s received={received} sent={sent} kept={} duplicates={} not_kept={} reason={reason}",
+        "{label} closed client={client} user={user} time={}s received={received} sent={sent} kept={} duplicates={} not_kept={} fetched={} reason={reason}",
         begun.elapsed().as_secs(),
         tally.kept,
         tally.duplicates,
         tally.not_kept,
+        tally.fetched,
     );
     // After all else: who waits for the last session may end the program.
     drop(ticket);

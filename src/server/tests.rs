@@ -1,5 +1,7 @@
 //! Sessions with a protocol made for the test, and the keeper over a real spool.
 
+mod remembering;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -239,14 +241,17 @@ fn a_listener_that_is_dropped_closes_its_socket_and_no_session() {
     assert!(world.limits.wait_until_none(Duration::from_secs(30)));
 }
 
+/// As the tests' keeper knows it.
+const UPSTREAM: &str = "mail.example.com:993";
+
 fn keeper(spool: &Path, on_archive_failure: OnArchiveFailure) -> Keeper {
     let label = Label { id: 0x7f3a, proxy: "smtp:test".to_owned(), client: "192.0.2.1:1".parse().unwrap() };
-    let policy = Policy { kind: Kind::Smtp, on_archive_failure, max_message_size: 10 };
+    let policy = Policy { kind: Kind::Smtp, on_archive_failure, max_message_size: 10, upstream: UPSTREAM.to_owned() };
     Keeper::new(label, policy, archive(spool), Arc::default())
 }
 
 fn tally(kept: u64, duplicates: u64, not_kept: u64) -> Tally {
-    Tally { kept, duplicates, not_kept }
+    Tally { kept, duplicates, not_kept, fetched: 0 }
 }
 
 #[test]
