@@ -300,7 +300,10 @@ fn a_message_fetched_is_kept_and_told() {
             "{told}"
         );
         let closed = proxies.wait_for(" closed client=127.0.0.1:");
-        assert!(closed.contains(" user=ann@example.org ") && closed.contains(" not_kept=0 reason="), "{closed}");
+        assert!(
+            closed.contains(" user=ann@example.org ") && closed.contains(" not_kept=0 fetched=0 reason="),
+            "{closed}"
+        );
     }
     proxies.signal(Signal::SIGUSR1);
     let counters = proxies.wait_for("counters open=");

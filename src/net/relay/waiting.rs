@@ -139,9 +139,10 @@ impl Pump<'_, '_> {
             Limit::ClientClosed => {
                 ("the client closed, and the server did not answer in time".to_owned(), Farewell::Lost)
             }
-            Limit::Finish => {
-                ("the client left, and the server did not give in time what was due to the archive".to_owned(), Farewell::Lost)
-            }
+            Limit::Finish => (
+                "the client left, and the server did not give in time what was due to the archive".to_owned(),
+                Farewell::Lost,
+            ),
             Limit::Rest => return,
             Limit::ClientGone => ("the client went away".to_owned(), Farewell::Lost),
         };

@@ -410,9 +410,9 @@ impl Capture {
 fn join(header: Header, text: DraftId, to: Option<&Destination>, host: &mut dyn Host) -> Result<DraftId, Refused> {
     let begun = match header {
         Header::Draft(draft) => Ok(draft),
-        Header::Memory(header) => {
-            host.begin(to.map(std::slice::from_ref).unwrap_or_default(), None).and_then(|draft| host.append(draft, &header).map(|()| draft))
-        }
+        Header::Memory(header) => host
+            .begin(to.map(std::slice::from_ref).unwrap_or_default(), None)
+            .and_then(|draft| host.append(draft, &header).map(|()| draft)),
     };
     let Ok(draft) = begun else {
         // The session may go on without this message: the text must not stay open until it ends.

@@ -424,7 +424,10 @@ mod tests {
     #[test]
     fn pieces_headers_and_texts_are_told_apart() {
         for (name, item) in [
-            ("BODY[]<0>", Item::Piece),
+            ("BODY[]<0>", Item::Chunk(0)),
+            ("BODY[]<65536>", Item::Chunk(65536)),
+            ("body[]<0.65536>", Item::Chunk(0)),
+            ("BODY[]<x>", Item::Piece),
             ("BODY[1]", Item::Piece),
             ("BODY[1.2]<5>", Item::Piece),
             ("BODY[TEXT]<0>", Item::Piece),

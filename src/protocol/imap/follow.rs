@@ -160,7 +160,10 @@ impl Imap {
         self.own.follow.candidates.sort_unstable_by_key(|which| which.sequence_number);
         self.own.follow.paid(0);
         if status != b"OK" {
-            host.note(&format!("following stops here, the server says: {}", crate::logging::quote(super::own::words(line))));
+            host.note(&format!(
+                "following stops here, the server says: {}",
+                crate::logging::quote(super::own::words(line))
+            ));
             self.own.follow.stop();
         }
     }

@@ -114,7 +114,8 @@ impl Imap {
             self.client.holds_deletion = true;
             return Verdict::Hold;
         }
-        let nothing_goes = self.mailbox.as_ref().is_none_or(|mailbox| mailbox.read_only) || self.destination().is_none();
+        let nothing_goes =
+            self.mailbox.as_ref().is_none_or(|mailbox| mailbox.read_only) || self.destination().is_none();
         if nothing_goes && !self.commands.select_is_open() {
             return Verdict::Forward;
         }
@@ -132,7 +133,9 @@ impl Imap {
 
     /// All messages that it names one by one are kept.
     fn all_known(&self, deletion: &Deletion, host: &mut dyn Host) -> bool {
-        let Some(numbers) = deletion.set.as_deref().and_then(|set| set::explicit(set, EXPLICIT_MAX)) else { return false };
+        let Some(numbers) = deletion.set.as_deref().and_then(|set| set::explicit(set, EXPLICIT_MAX)) else {
+            return false;
+        };
         numbers.iter().all(|&number| self.is_known(which(deletion.by_uid, number), host))
     }
 

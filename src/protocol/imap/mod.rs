@@ -213,7 +213,8 @@ impl Outstanding {
                 Some((from, count)) if fits(count) => Reading::Chunk { from, count },
                 _ => Reading::AsNamed,
             },
-            Item::Chunk(origin) => match self.wants().filter_map(|wants| wants.chunk).find(|(from, _)| *from == origin) {
+            Item::Chunk(origin) => match self.wants().filter_map(|wants| wants.chunk).find(|(from, _)| *from == origin)
+            {
                 Some((from, count)) => Reading::Chunk { from, count },
                 None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
             },
@@ -338,7 +339,9 @@ impl Imap {
 /// The tagged answer to a FETCH or a deletion where a message could not be kept.
 fn not_archived(tag: &[u8], refused: Refused) -> Vec<u8> {
     let words: &[u8] = match refused {
-        Refused::Unavailable => b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n",
+        Refused::Unavailable => {
+            b" NO [UNAVAILABLE] a message cannot be archived and was held back, try again later\r\n"
+        }
         Refused::TooLarge => b" NO [LIMIT] a message is larger than what is archived here and was held back\r\n",
     };
     [tag, words].concat()
@@ -363,9 +366,7 @@ impl Protocol for Imap {
             (Side::Client, phase) => {
                 self.phase = phase;
                 self.client_left = true;
-                if !self.client.line_waits()
-                    && (self.client.abandon(host) || matches!(self.phase, Phase::Greeting))
-                {
+                if !self.client.line_waits() && (self.client.abandon(host) || matches!(self.phase, Phase::Greeting)) {
                     return self.end(End::Orderly("client closed"), host);
                 }
                 self.go_on(host);

@@ -72,7 +72,10 @@ pub(super) enum Work {
     /// FETCH of UIDs: of what a deletion names, or of what is due or to be followed.
     Resolve(Purpose),
     /// FETCH of content: from this octet so many, of the messages that are marked as asked for; without a count all of it.
-    Content { from: u64, count: Option<u64> },
+    Content {
+        from: u64,
+        count: Option<u64>,
+    },
     Logout,
 }
 
@@ -132,7 +135,8 @@ impl Own {
         if tag.starts_with(&self.prefix) && self.flight.is_none() {
             // Longer than the client's, and not its beginning either.
             self.prefix = tag.to_vec();
-            let last = self.prefix.last_mut().map(|last| std::mem::replace(last, if *last == b'x' { b'y' } else { b'x' }));
+            let last =
+                self.prefix.last_mut().map(|last| std::mem::replace(last, if *last == b'x' { b'y' } else { b'x' }));
             debug_assert!(last.is_some());
         }
     }
@@ -214,7 +218,11 @@ impl Imap {
         let which = message.which;
         if self.own.backing_off && !message.for_deletion {
             message.drop_progress(host);
-            return self.give_up(which, "the server has asked for less before, and is not asked again in this session", host);
+            return self.give_up(
+                which,
+                "the server has asked for less before, and is not asked again in this session",
+                host,
+            );
         }
         message.in_one |= self.own.in_one;
         if !self.own.due.push(message, host) {
@@ -463,7 +471,9 @@ impl Imap {
             Which { sequence_number: Some(number), .. } => format!("number={number}"),
             _ => "number=-".to_owned(),
         };
-        host.not_kept(&format!("{why} (folder={folder} {name}); it is tried again when it is read or deleted in another session"));
+        host.not_kept(&format!(
+            "{why} (folder={folder} {name}); it is tried again when it is read or deleted in another session"
+        ));
     }
 
     /// A message that was due is not in the mailbox any more.
@@ -492,7 +502,9 @@ impl Imap {
         if self.own.due.list.is_empty() {
             return;
         }
-        if let [Pending { kind: Kind::Idle { begun: true, done: done @ false, .. }, .. }] = self.commands.list.make_contiguous() {
+        if let [Pending { kind: Kind::Idle { begun: true, done: done @ false, .. }, .. }] =
+            self.commands.list.make_contiguous()
+        {
             *done = true;
             host.send(Side::Server, b"DONE\r\n");
         }

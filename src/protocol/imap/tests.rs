@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod deletion;
+mod partial;
+
 use super::{FolderRules, Imap, Settings};
 use crate::config::{Follow, ImapFolders, OnArchiveFailure, Shared, TlsMode};
 use crate::protocol::testing::{Recorder, Session, transcript};
@@ -179,63 +182,6 @@ fn header_and_text_in_two_commands_survive_an_expunge() {
 }
 
 #[test]
-fn a_header_of_another_mailbox_is_not_joined() {
-    selected(
-        r#"
-        S: * 1 FETCH (BODY[HEADER] "A: b")
-        -> C: * 1 FETCH (BODY[HEADER] "A: b")
-        C: c EXAMINE Work
-        -> S: c EXAMINE Work
-        S: c OK done
-        -> C: c OK done
-        S: * 1 FETCH (BODY[TEXT] "hi")
-        -> begin 1 joe@example.org .Work
-        -> append 1 hi\
-        -> C: * 1 FETCH (BODY[TEXT] "hi")
-        eof S
-        -> abort 1
-        -> not_kept the client fetches texts of messages without their headers...
-        -> C: * BYE [UNAVAILABLE] the connection to the mail server is lost
-        -> end fault the server closed the connection
-        "#,
-    );
-}
-
-#[test]
-fn pieces_pass_and_are_told_once() {
-    selected(
-        r#"
-        C: c UID FETCH 7 (BODY.PEEK[]<0.5>)
-        -> S: c UID FETCH 7 (BODY.PEEK[]<0.5>)
-        S: * 1 FETCH (UID 7 BODY[]<0> "12345")\r\n* 1 FETCH (UID 7 BODY[] "12345")\r\n* 1 FETCH (UID 7 BODY[1] "x")
-        -> not_kept the client fetches messages of INBOX in chunks or by parts...
-        -> C: * 1 FETCH (UID 7 BODY[]<0> "12345")
-        -> C: * 1 FETCH (UID 7 BODY[] "12345")
-        -> C: * 1 FETCH (UID 7 BODY[1] "x")
-        S: c OK done
-        -> C: c OK done
-        "#,
-    );
-}
-
-#[test]
-fn a_header_and_the_beginning_of_a_text_are_no_whole_message() {
-    // Some servers leave the `<0>` of the origin out.
-    selected(
-        r#"
-        C: c FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT]<0.5>)
-        -> S: c FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT]<0.5>)
-        S: * 7 FETCH (BODY[HEADER] "A: b" BODY[TEXT] {5}\r\n12345)
-        -> not_kept the client fetches messages of INBOX in chunks or by parts...
-        -> C: * 7 FETCH (BODY[HEADER] "A: b" BODY[TEXT] {5}
-        -> C: 12345)
-        S: c OK done
-        -> C: c OK done
-        "#,
-    );
-}
-
-#[test]
 fn what_a_chunk_is_answered_with_may_be_whole_after_all() {
     selected(
         r#"
@@ -340,33 +286,6 @@ fn a_message_that_cannot_be_kept_at_the_end_ends_the_session() {
         -> settle refused
         -> C: * BYE [UNAVAILABLE] a message cannot be archived at the moment, try again later
         -> end fault a message could not be kept
-        "#,
-    );
-}
-
-#[test]
-fn a_deletion_waits_for_the_message_to_be_kept() {
-    selected(
-        r#"
-        C: c FETCH 1 BODY[]\r\nd STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE
-        -> S: c FETCH 1 BODY[]
-        S: * 1 FETCH (BODY[] "abc")
-        -> begin 1 joe@example.org INBOX
-        -> append 1 abc\
-        -> finish 1
-        -> C: * 1 FETCH (BODY[] "abc")
-        S: c OK done
-        -> settle
-        -> S: d STORE 1 +FLAGS (\\Deleted)
-        -> S: e EXPUNGE
-        -> C: c OK done
-        "#,
-    );
-    selected(
-        r#"
-        C: c FETCH 1 FLAGS\r\nd STORE 1 +FLAGS (\\Deleted)
-        -> S: c FETCH 1 FLAGS
-        -> S: d STORE 1 +FLAGS (\\Deleted)
         "#,
     );
 }
@@ -726,6 +645,8 @@ fn appends_in_their_odd_forms() {
         S: e OK done
         -> C: e OK done
         C: f UID REPLACE 4 Work {1+}\r\nz
+        -> S: X1 UID FETCH 4 (UID)
+        S: X1 OK nothing
         -> begin 4 joe@example.org .Work size=1
         -> append 4 z\
         -> S: f UID REPLACE 4 Work {1+}

@@ -1,11 +1,11 @@
 //! Answers to our own commands: swallowed, but for what the server says by the way.
 
 use super::State;
+use crate::protocol::imap::Imap;
 use crate::protocol::imap::capture::Found;
 use crate::protocol::imap::client::internal_date;
 use crate::protocol::imap::due::{Progress, Which};
 use crate::protocol::imap::fetch::{Event, FetchParser, Item};
-use crate::protocol::imap::Imap;
 use crate::protocol::imap::own::{Purpose, Work};
 use crate::protocol::{DraftId, Host, Refused, Side};
 
@@ -224,7 +224,9 @@ impl Imap {
     fn own_fetch_over(&mut self, mut fetch: OwnFetch, host: &mut dyn Host) {
         fetch.item_over();
         match self.own.flight.as_ref().map(|flight| &flight.work) {
-            Some(Work::Resolve(Purpose::Deletion)) if fetch.which.uid.is_some() => self.deletion_names(fetch.which, host),
+            Some(Work::Resolve(Purpose::Deletion)) if fetch.which.uid.is_some() => {
+                self.deletion_names(fetch.which, host)
+            }
             Some(Work::Resolve(Purpose::Due)) => self.due_is(fetch.which),
             Some(Work::Resolve(Purpose::Follow)) => self.follow_finds(fetch.which, host),
             _ => {}

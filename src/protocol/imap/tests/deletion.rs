@@ -1,0 +1,209 @@
+//! What is deleted, expunged or moved away is kept first.
+
+use super::partial::lasting;
+
+#[test]
+fn a_deletion_waits_for_the_message_that_is_on_its_way() {
+    lasting(
+        r#"
+        C: c FETCH 1 BODY[]\r\nd STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE
+        -> S: c FETCH 1 BODY[]
+        S: * 1 FETCH (BODY[] "abc")
+        -> begin 1 joe@example.org INBOX
+        -> append 1 abc\
+        -> finish 1
+        -> C: * 1 FETCH (BODY[] "abc")
+        S: c OK done
+        -> settle
+        -> S: d STORE 1 +FLAGS (\\Deleted)
+        -> C: c OK done
+        S: * 1 FETCH (FLAGS (\\Deleted))\r\nd OK done
+        -> C: * 1 FETCH (FLAGS (\\Deleted))
+        -> C: d OK done
+        -> S: X1 SEARCH DELETED
+        S: * SEARCH 1\r\nX1 OK done
+        -> S: e EXPUNGE
+        "#,
+    );
+}
+
+#[test]
+fn what_is_kept_already_is_deleted_at_once() {
+    lasting(
+        r#"
+        known imap INBOX 5 7
+        known imap INBOX 5 8
+        C: c NOOP\r\nd UID STORE 7:8 +FLAGS.SILENT (\\Deleted)
+        -> S: c NOOP
+        -> S: d UID STORE 7:8 +FLAGS.SILENT (\\Deleted)
+        C: e STORE 1:* +FLAGS (\\Seen)\r\nf UID STORE 9 -FLAGS (\\Deleted)
+        -> S: e STORE 1:* +FLAGS (\\Seen)
+        -> S: f UID STORE 9 -FLAGS (\\Deleted)
+        "#,
+    );
+}
+
+#[test]
+fn an_unread_message_is_kept_before_it_is_marked_as_deleted() {
+    for (command, uid) in [
+        (r"UID STORE 7:9 +FLAGS (\\Deleted)", "UID "),
+        (r"UID STORE 7:9 FLAGS.SILENT (\\seen \\DELETED)", "UID "),
+        ("UID MOVE 7:9 Trash", "UID "),
+        (r"STORE 7:9 (UNCHANGEDSINCE 5) +FLAGS (\\Deleted)", ""),
+        ("MOVE 7:9 \"Trash\"", ""),
+    ] {
+        let body = if uid.is_empty() { "FETCH 2" } else { "UID FETCH 9" };
+        lasting(&format!(
+            r#"
+            known imap INBOX 5 7
+            C: c {command}
+            -> S: X1 {uid}FETCH 7:9 (UID)
+            S: * 1 FETCH (UID 7)\r\n* 2 FETCH (UID 9)\r\nX1 OK done
+            -> S: X2 {body} (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            C: d NOOP
+            S: * 2 FETCH (UID 9 BODY[]<0> "nine")\r\nX2 OK done
+            -> begin 1 joe@example.org INBOX
+            -> append 1 nine\
+            -> origin 1 imap INBOX 5 9
+            -> finish 1
+            -> settle
+            -> S: c {command}
+            -> S: d NOOP
+            S: c OK done
+            -> C: c OK done
+            "#
+        ));
+    }
+}
+
+#[test]
+fn an_expunge_asks_what_it_would_take() {
+    for (command, search) in
+        [("EXPUNGE", "SEARCH DELETED"), ("CLOSE", "SEARCH DELETED"), ("UID EXPUNGE 7:9", "UID SEARCH UID 7:9 DELETED")]
+    {
+        let (found, resolve, body) = match command.starts_with("UID") {
+            true => ("7 9", "UID FETCH 7,9", "UID FETCH 9"),
+            false => ("1 2", "FETCH 1:2", "FETCH 2"),
+        };
+        // What is known by its UID need not be asked for.
+        let resolve = resolve.replace("7,9", "9");
+        lasting(&format!(
+            r#"
+            known imap INBOX 5 7
+            C: c {command}
+            -> S: X1 {search}
+            S: * SEARCH {found}\r\n* 9 EXISTS\r\nX1 OK done
+            -> C: * 9 EXISTS
+            -> S: X2 {resolve} (UID)
+            S: * 1 FETCH (UID 7)\r\n* 2 FETCH (UID 9)\r\nX2 OK done
+            -> S: X3 {body} (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            S: * 2 FETCH (UID 9 BODY[]<0> "nine")\r\nX3 OK done
+            -> begin 1 joe@example.org INBOX
+            -> append 1 nine\
+            -> origin 1 imap INBOX 5 9
+            -> finish 1
+            -> settle
+            -> S: c {command}
+            "#
+        ));
+        lasting(&format!(
+            r#"
+            C: c {command}
+            -> S: X1 {search}
+            S: * SEARCH\r\nX1 OK done
+            -> S: c {command}
+            "#
+        ));
+    }
+}
+
+#[test]
+fn nothing_is_asked_where_nothing_can_go_or_is_not_kept_anyway() {
+    lasting(
+        r#"
+        C: c EXAMINE Work\r\nd EXPUNGE
+        -> S: c EXAMINE Work
+        S: c OK done
+        -> S: d EXPUNGE
+        -> C: c OK done
+        S: d NO read-only
+        -> C: d NO read-only
+        C: e SELECT Trash
+        -> S: e SELECT Trash
+        S: e OK done
+        -> C: e OK done
+        C: f STORE 1:* +FLAGS (\\Deleted)\r\ng CLOSE
+        -> S: f STORE 1:* +FLAGS (\\Deleted)
+        -> S: g CLOSE
+        "#,
+    );
+}
+
+#[test]
+fn what_cannot_be_kept_is_not_deleted_and_the_session_goes_on() {
+    for (call, why) in [
+        (
+            "begin",
+            "NO [UNAVAILABLE] a message cannot be archived at the moment, so nothing is deleted; try again later",
+        ),
+        ("begin large", "NO [LIMIT] a message is larger than what is archived here, so nothing is deleted"),
+    ] {
+        lasting(&format!(
+            r#"
+            C: c UID STORE 7 +FLAGS (\\Deleted)
+            -> S: X1 UID FETCH 7 (UID)
+            S: * 1 FETCH (UID 7)\r\nX1 OK done
+            -> S: X2 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            fail {call}
+            S: * 1 FETCH (UID 7 BODY[]<0> "x")\r\nX2 OK done
+            -> begin joe@example.org INBOX refused
+            -> C: c {why}
+            C: d NOOP
+            -> S: d NOOP
+            "#
+        ));
+    }
+    lasting(
+        r#"
+        C: c UID STORE 7 +FLAGS (\\Deleted)
+        -> S: X1 UID FETCH 7 (UID)
+        S: * 1 FETCH (UID 7)\r\nX1 OK done
+        -> S: X2 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: X2 NO [THROTTLED] slowly
+        -> not_kept the server refuses it: "NO [THROTTLED] slowly" (folder=INBOX uid=7)...
+        -> C: c NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later
+        # It is asked for again.
+        C: d UID STORE 7 +FLAGS (\\Deleted)
+        -> S: X3 UID FETCH 7 (UID)
+        S: * 1 FETCH (UID 7)\r\nX3 OK done
+        -> S: X4 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: * 1 FETCH (UID 7 BODY[]<0> "x")\r\nX4 OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 x\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> settle
+        -> S: d UID STORE 7 +FLAGS (\\Deleted)
+        "#,
+    );
+}
+
+#[test]
+fn a_set_that_is_none_becomes_no_command_of_ours() {
+    lasting(
+        r#"
+        C: c STORE "1 BODY[]" +FLAGS (\\Deleted)
+        -> C: c BAD a sequence set is expected
+        C: d STORE 99 +FLAGS (\\Deleted)
+        -> S: X1 FETCH 99 (UID)
+        S: X1 BAD no such message
+        -> S: d STORE 99 +FLAGS (\\Deleted)
+        S: d BAD no such message
+        -> C: d BAD no such message
+        C: e UID STORE 99 +FLAGS (\\Deleted)
+        -> S: X2 UID FETCH 99 (UID)
+        S: X2 OK nothing
+        -> S: e UID STORE 99 +FLAGS (\\Deleted)
+        "#,
+    );
+}

@@ -1,0 +1,508 @@
+//! What a client gets in chunks and by parts is kept whole.
+
+use super::run;
+use crate::protocol::testing::Recorder;
+
+/// Logged in as joe, with INBOX selected, whose UIDs last.
+pub(super) const LASTING: &str = r#"
+    S: * OK ready
+    -> C: * OK ready
+    C: a LOGIN joe secret
+    -> S: a LOGIN joe secret
+    S: a OK in
+    -> logged_in joe@example.org
+    -> C: a OK in
+    C: b SELECT INBOX
+    -> S: b SELECT INBOX
+    S: * 9 EXISTS\r\n* OK [UIDVALIDITY 5] lasting\r\nb OK selected
+    -> C: * 9 EXISTS
+    -> C: * OK [UIDVALIDITY 5] lasting
+    -> C: b OK selected
+"#;
+
+pub(super) fn lasting(script: &str) -> Recorder {
+    run(&format!("{LASTING}{script}"))
+}
+
+#[test]
+fn chunks_that_follow_each_other_are_one_message() {
+    let recorder = lasting(
+        r#"
+        C: c UID FETCH 7 (UID BODY.PEEK[]<0.5000>)
+        -> S: c UID FETCH 7 (UID BODY.PEEK[]<0.5000>)
+        S: * 1 FETCH (UID 7 BODY[]<0> {3}\r\nabc)\r\nc OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 abc\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> C: * 1 FETCH (UID 7 BODY[]<0> {3}
+        -> C: abc)
+        -> settle
+        -> C: c OK done
+        "#,
+    );
+    assert_eq!(recorder.drafts_left(), 0);
+    // Sizes that grow, and an end that is told by an empty chunk.
+    for end in ["BODY[]<9> {0}\\r\\n", "BODY[]<9> \"\""] {
+        lasting(&format!(
+            r#"
+            C: c UID FETCH 7 (BODY[]<0.4>)
+            -> S: c UID FETCH 7 (BODY[]<0.4>)
+            S: * 1 FETCH (UID 7 BODY[]<0> {{4}}\r\nabcd)\r\nc OK done
+            -> C: * 1 FETCH (UID 7 BODY[]<0> {{4}}
+            -> C: abcd)
+            -> C: c OK done
+            C: d UID FETCH 7 (BODY[]<4.5>)
+            -> S: d UID FETCH 7 (BODY[]<4.5>)
+            S: * 1 FETCH (UID 7 BODY[]<4> {{5}}\r\nefghi)\r\nd OK done
+            -> C: * 1 FETCH (UID 7 BODY[]<4> {{5}}
+            -> C: efghi)
+            -> C: d OK done
+            C: e UID FETCH 7 (BODY[]<9.6>)
+            -> S: e UID FETCH 7 (BODY[]<9.6>)
+            S: * 1 FETCH ({end} UID 7)\r\ne OK done
+            -> begin 1 joe@example.org INBOX
+            -> append 1 abcdefghi\
+            -> origin 1 imap INBOX 5 7
+            -> finish 1
+            -> C: * 1 FETCH ({end} UID 7)
+            -> settle
+            -> C: e OK done
+            "#
+        ));
+    }
+}
+
+#[test]
+fn an_origin_may_be_missing_or_repeat_the_count() {
+    lasting(
+        r#"
+        C: c FETCH 3 BODY[]<0.4>
+        -> S: c FETCH 3 BODY[]<0.4>
+        S: * 3 FETCH (BODY[]<0.4> {4}\r\nabcd)\r\nc OK done
+        -> C: * 3 FETCH (BODY[]<0.4> {4}
+        -> C: abcd)
+        -> C: c OK done
+        C: d FETCH 3 BODY[]<4.4>
+        -> S: d FETCH 3 BODY[]<4.4>
+        S: * 3 FETCH (BODY[] {2}\r\nef)\r\nd OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 abcdef\
+        -> finish 1
+        -> C: * 3 FETCH (BODY[] {2}
+        -> C: ef)
+        -> settle
+        -> C: d OK done
+        "#,
+    );
+}
+
+#[test]
+fn chunks_that_stop_are_fetched_to_their_end() {
+    let recorder = lasting(
+        r#"
+        C: c UID FETCH 7 (UID BODY[]<0.8200>)
+        -> S: c UID FETCH 7 (UID BODY[]<0.8200>)
+        S: * 1 FETCH (UID 7 BODY[]<0> {8200}\r\n\
+        -> begin 1 joe@example.org INBOX
+        "#,
+    );
+    assert_eq!(recorder.drafts_left(), 1);
+    let chunk = "x".repeat(8200);
+    lasting(&format!(
+        r#"
+        C: c UID FETCH 7 (UID BODY[]<0.8200>)
+        -> S: c UID FETCH 7 (UID BODY[]<0.8200>)
+        S: * 1 FETCH (UID 7 BODY[]<0> {{8200}}\r\n{chunk})\r\nc OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 {chunk}\
+        -> C: * 1 FETCH (UID 7 BODY[]<0> {{8200}}
+        -> C: {chunk})
+        -> C: c OK done
+        C: d FETCH 1:* FLAGS
+        -> S: d FETCH 1:* FLAGS
+        S: * 1 FETCH (FLAGS ())\r\nd OK done
+        -> C: * 1 FETCH (FLAGS ())
+        -> S: X1 FETCH 1 (UID BODY.PEEK[]<8200.262144>)
+        S: * 1 FETCH (UID 7 BODY[]<8200> {{1}}\r\ny)\r\nX1 OK done
+        -> append 1 y\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> settle
+        -> C: d OK done
+        "#
+    ));
+}
+
+#[test]
+fn a_part_has_the_whole_message_fetched_before_the_reply() {
+    let recorder = lasting(
+        r#"
+        C: c UID FETCH 7 (BODY.PEEK[1])
+        -> S: c UID FETCH 7 (BODY.PEEK[1])
+        S: * 3 FETCH (UID 7 BODY[1] {4}\r\npart)\r\n* 10 EXISTS\r\nc OK done
+        -> C: * 3 FETCH (UID 7 BODY[1] {4}
+        -> C: part)
+        -> C: * 10 EXISTS
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        C: d NOOP
+        outstanding yes
+        S: * 3 FETCH (UID 7 INTERNALDATE "01-Jan-2024 00:00:00 +0000" BODY[]<0> {9}\r\nwhole )\r\n*)\r\n* 2 EXPUNGE
+        -> begin 1 joe@example.org INBOX
+        -> append 1 whole )
+        -> append 1 *\
+        -> date 1 1704067200
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> C: * 2 EXPUNGE
+        S: X1 OK done
+        -> settle
+        -> S: d NOOP
+        -> C: c OK done
+        S: d OK done
+        -> C: d OK done
+        # A second part: it is kept.
+        C: e FETCH 2 (BODY.PEEK[2])
+        -> S: e FETCH 2 (BODY.PEEK[2])
+        S: * 2 FETCH (BODY[2] {4}\r\nmore)\r\ne OK done
+        -> C: * 2 FETCH (BODY[2] {4}
+        -> C: more)
+        -> C: e OK done
+        "#,
+    );
+    assert_eq!(recorder.fetched, 9);
+}
+
+#[test]
+fn what_an_earlier_session_kept_is_not_fetched_again() {
+    lasting(
+        r#"
+        known imap INBOX 5 7
+        C: c UID FETCH 7 (BODY.PEEK[1])
+        -> S: c UID FETCH 7 (BODY.PEEK[1])
+        S: * 3 FETCH (BODY[1] "part" UID 7)\r\nc OK done
+        -> C: * 3 FETCH (BODY[1] "part" UID 7)
+        -> C: c OK done
+        # By its number alone: its UID has to be asked for.
+        C: d FETCH 3 (BODY.PEEK[1])
+        -> S: d FETCH 3 (BODY.PEEK[1])
+        S: * 3 FETCH (BODY[1] "part")\r\nd OK done
+        -> C: * 3 FETCH (BODY[1] "part")
+        -> S: X1 FETCH 3 (UID)
+        S: * 3 FETCH (UID 7)\r\nX1 OK done
+        -> C: d OK done
+        C: e FETCH 3 (BODY.PEEK[1])
+        -> S: e FETCH 3 (BODY.PEEK[1])
+        S: * 3 FETCH (BODY[1] "part")\r\ne OK done
+        -> C: * 3 FETCH (BODY[1] "part")
+        -> C: e OK done
+        "#,
+    );
+}
+
+#[test]
+fn our_answers_are_swallowed_and_what_is_said_by_the_way_passes() {
+    lasting(
+        r#"
+        C: c FETCH 3 (UID BINARY.PEEK[1.2])
+        -> S: c FETCH 3 (UID BINARY.PEEK[1.2])
+        S: * 3 FETCH (UID 7 BINARY[1.2] ~{2}\r\na\0)\r\nc OK done
+        -> C: * 3 FETCH (UID 7 BINARY[1.2] ~{2}
+        -> C: a\0)
+        -> S: X1 FETCH 3 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: * 3 FETCH (FLAGS (\\Seen \\Recent) UID 7 BODY[] {2}\r\nab X-GM-LABELS ({3}\r\na)b "x y") MODSEQ (5))
+        -> begin 1 joe@example.org INBOX
+        -> append 1 ab\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> C: * 3 FETCH (FLAGS (\\Seen \\Recent) UID 7 X-GM-LABELS ({3}
+        -> C: a)b "x y") MODSEQ (5))
+        S: * 4 FETCH (FLAGS (\\Deleted))\r\n* OK [ALERT] soon\r\n* FLAGS (a)
+        -> C: * 4 FETCH (FLAGS (\\Deleted))
+        -> C: * OK [ALERT] soon
+        -> C: * FLAGS (a)
+        S: X1 OK [EXPUNGEISSUED] done
+        -> settle
+        -> C: c OK done
+        "#,
+    );
+}
+
+#[test]
+fn several_messages_are_fetched_together_and_the_big_ones_to_their_end() {
+    let piece = "x".repeat(65536);
+    lasting(&format!(
+        r#"
+        C: c UID FETCH 7:9 (BODY.PEEK[1])
+        -> S: c UID FETCH 7:9 (BODY.PEEK[1])
+        S: * 1 FETCH (UID 7 BODY[1] "a")\r\n* 2 FETCH (UID 8 BODY[1] "b")\r\n* 3 FETCH (UID 9 BODY[1] "c")\r\nc OK done
+        -> C: * 1 FETCH (UID 7 BODY[1] "a")
+        -> C: * 2 FETCH (UID 8 BODY[1] "b")
+        -> C: * 3 FETCH (UID 9 BODY[1] "c")
+        -> S: X1 UID FETCH 7:9 (UID INTERNALDATE BODY.PEEK[]<0.65536>)
+        S: * 1 FETCH (UID 7 BODY[]<0> "one")\r\n* 2 FETCH (UID 8 BODY[]<0> {{65536}}\r\n{piece})\r\n* 3 FETCH (BODY[]<0> "three" UID 9)\r\nX1 OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 one\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> begin 2 joe@example.org INBOX
+        -> append 2 {piece}\
+        -> begin 3 joe@example.org INBOX
+        -> append 3 three\
+        -> origin 3 imap INBOX 5 9
+        -> finish 3
+        -> settle
+        -> S: X2 UID FETCH 8 (UID BODY.PEEK[]<65536.262144>)
+        S: * 2 FETCH (UID 8 BODY[]<65536> NIL)\r\nX2 OK done
+        -> origin 2 imap INBOX 5 8
+        -> finish 2
+        -> settle
+        -> C: c OK done
+        "#
+    ));
+}
+
+#[test]
+fn previews_and_headers_set_off_nothing() {
+    lasting(
+        r#"
+        C: c UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[1.MIME] BODY[1]<0.512>)
+        -> S: c UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[1.MIME] BODY[1]<0.512>)
+        S: * 1 FETCH (UID 7 BODY[TEXT]<0> "text" BODY[HEADER.FIELDS (SUBJECT)] "S: x" BODY[1.MIME] "a" BODY[1]<0> "b")
+        -> C: * 1 FETCH (UID 7 BODY[TEXT]<0> "text" BODY[HEADER.FIELDS (SUBJECT)] "S: x" BODY[1.MIME] "a" BODY[1]<0> "b")
+        S: * 2 FETCH (UID 8 BODY[TEXT] "without an origin")\r\nc OK done
+        -> C: * 2 FETCH (UID 8 BODY[TEXT] "without an origin")
+        -> C: c OK done
+        C: d UID FETCH 1:* BODY.PEEK[]<0.4>
+        -> S: d UID FETCH 1:* BODY.PEEK[]<0.4>
+        S: * 1 FETCH (UID 7 BODY[]<0> {4}\r\n1234)\r\n* 2 FETCH (UID 8 BODY[]<0> {4}\r\n1234)\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<0> {4}
+        -> C: 1234)
+        -> C: * 2 FETCH (UID 8 BODY[]<0> {4}
+        -> C: 1234)
+        -> C: d OK done
+        C: e LOGOUT
+        -> S: e LOGOUT
+        "#,
+    );
+}
+
+#[test]
+fn a_text_without_its_header_and_one_of_another_mailbox_are_fetched_whole() {
+    lasting(
+        r#"
+        S: * 1 FETCH (BODY[HEADER] "A: b")
+        -> C: * 1 FETCH (BODY[HEADER] "A: b")
+        C: c EXAMINE Work
+        -> S: c EXAMINE Work
+        S: c OK done
+        -> C: c OK done
+        C: d FETCH 1 BODY.PEEK[TEXT]
+        -> S: d FETCH 1 BODY.PEEK[TEXT]
+        S: * 1 FETCH (BODY[TEXT] "hi")\r\nd OK done
+        -> begin 1 joe@example.org .Work
+        -> append 1 hi\
+        -> abort 1
+        -> C: * 1 FETCH (BODY[TEXT] "hi")
+        -> S: X1 FETCH 1 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: * 1 FETCH (UID 3 BODY[]<0> "B: c")\r\nX1 OK done
+        -> begin 2 joe@example.org .Work
+        -> append 2 B: c\
+        -> finish 2
+        -> settle
+        -> C: d OK done
+        "#,
+    );
+}
+
+#[test]
+fn an_origin_that_is_wrong_has_the_message_fetched_in_one_piece() {
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[]<0.5>
+        -> S: c UID FETCH 7 BODY[]<0.5>
+        S: * 1 FETCH (UID 7 BODY[]<5> "12345")\r\nc OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<5> "12345")
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[])
+        S: * 1 FETCH (UID 7 BODY[] "1234567")\r\nX1 OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 1234567\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> settle
+        -> C: c OK done
+        "#,
+    );
+}
+
+#[test]
+fn a_server_that_refuses_is_tried_in_another_way_and_told_of() {
+    for (first, second) in [
+        ("X1 NO no", "X2 NO [SERVERBUG] it is broken"),
+        ("X1 BAD what", "X2 BAD what"),
+        ("X1 OK done", "X2 OK done"),
+        // Made up by the server in the place of the message: it has no UID.
+        ("* 1 FETCH (BODY[]<0> \"Retrieval failed\")\\r\\nX1 OK", "X2 OK done"),
+        ("* 1 FETCH (UID 7 BODY[]<0> NIL)\\r\\nX1 OK", "X2 OK done"),
+    ] {
+        let made_up = match first.contains("Retrieval") {
+            true => "-> begin 1 joe@example.org INBOX\n-> append 1 Retrieval failed\\\n-> abort 1",
+            false => "",
+        };
+        lasting(&format!(
+            r#"
+            C: c UID FETCH 7 BODY[1]
+            -> S: c UID FETCH 7 BODY[1]
+            S: * 1 FETCH (UID 7 BODY[1] "part")\r\nc OK done
+            -> C: * 1 FETCH (UID 7 BODY[1] "part")
+            -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            S: {first}
+            {made_up}
+            -> S: X2 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[])
+            S: {second}
+            -> not_kept the server...
+            -> C: c OK done
+            C: d UID FETCH 7 BODY[1]
+            -> S: d UID FETCH 7 BODY[1]
+            S: * 1 FETCH (UID 7 BODY[1] "part")\r\nd OK done
+            -> C: * 1 FETCH (UID 7 BODY[1] "part")
+            -> C: d OK done
+            "#
+        ));
+    }
+}
+
+#[test]
+fn a_server_that_wants_less_is_left_alone() {
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[1]
+        -> S: c UID FETCH 7 BODY[1]
+        S: * 1 FETCH (UID 7 BODY[1] "part")\r\nc OK done
+        -> C: * 1 FETCH (UID 7 BODY[1] "part")
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: X1 NO [OVERQUOTA] Account exceeded bandwidth limits.
+        -> not_kept the server refuses it: "NO [OVERQUOTA] Account exceeded bandwidth limits." (folder=INBOX uid=7)...
+        -> C: c OK done
+        C: d UID FETCH 8 BODY[1]
+        -> S: d UID FETCH 8 BODY[1]
+        S: * 2 FETCH (UID 8 BODY[1] "part")
+        -> not_kept the server has asked for less before...
+        -> C: * 2 FETCH (UID 8 BODY[1] "part")
+        S: d OK done
+        -> C: d OK done
+        "#,
+    );
+}
+
+#[test]
+fn what_the_archive_does_not_take_turns_the_reply_into_a_no() {
+    for (call, answer) in [
+        ("begin", "NO [UNAVAILABLE] a message cannot be archived and was held back, try again later"),
+        ("append", "NO [UNAVAILABLE] a message cannot be archived and was held back, try again later"),
+        ("append large", "NO [LIMIT] a message is larger than what is archived here and was held back"),
+        ("settle", "NO [UNAVAILABLE] a message cannot be archived and was held back, try again later"),
+    ] {
+        let happens = match call {
+            "begin" => "-> begin joe@example.org INBOX refused",
+            "settle" => {
+                "-> begin 1 joe@example.org INBOX\n-> append 1 whole\\\n-> origin 1 imap INBOX 5 7\n-> finish 1\n-> settle refused"
+            }
+            _ => "-> begin 1 joe@example.org INBOX\n-> append 1 refused",
+        };
+        let recorder = lasting(&format!(
+            r#"
+            C: c UID FETCH 7 BODY[1]
+            -> S: c UID FETCH 7 BODY[1]
+            S: * 1 FETCH (UID 7 BODY[1] "part")\r\nc OK done
+            -> C: * 1 FETCH (UID 7 BODY[1] "part")
+            -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            fail {call}
+            S: * 1 FETCH (UID 7 BODY[]<0> "whole")\r\nX1 OK done
+            {happens}
+            -> C: c {answer}
+            "#
+        ));
+        assert_eq!(recorder.drafts_left(), 0, "{call}");
+    }
+}
+
+#[test]
+fn pipelined_commands_keep_their_order_and_idle_and_select_wait() {
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[1]\r\nd UID FETCH 8 BODY[1]\r\ne SELECT Work
+        -> S: c UID FETCH 7 BODY[1]
+        -> S: d UID FETCH 8 BODY[1]
+        S: * 1 FETCH (UID 7 BODY[1] "a")\r\nc OK done\r\n* 2 FETCH (UID 8 BODY[1] "b")\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[1] "a")
+        -> C: c OK done
+        -> C: * 2 FETCH (UID 8 BODY[1] "b")
+        -> S: X1 UID FETCH 7:8 (UID INTERNALDATE BODY.PEEK[]<0.65536>)
+        S: * 1 FETCH (UID 7 BODY[]<0> "one")\r\n* 2 FETCH (UID 8 BODY[]<0> "two")
+        -> begin 1 joe@example.org INBOX
+        -> append 1 one\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> begin 2 joe@example.org INBOX
+        -> append 2 two\
+        -> origin 2 imap INBOX 5 8
+        -> finish 2
+        S: X1 OK done
+        -> settle
+        -> S: e SELECT Work
+        -> C: d OK done
+        "#,
+    );
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[1]\r\nd IDLE
+        -> S: c UID FETCH 7 BODY[1]
+        -> S: d IDLE
+        S: * 1 FETCH (UID 7 BODY[1] "a")\r\nc OK done\r\n+ idling
+        -> C: * 1 FETCH (UID 7 BODY[1] "a")
+        -> C: c OK done
+        -> C: + idling
+        "#,
+    );
+}
+
+#[test]
+fn a_client_that_left_has_its_messages_fetched_to_the_end() {
+    let chunk = "x".repeat(8200);
+    lasting(&format!(
+        r#"
+        C: c UID FETCH 7 (UID BODY[]<0.8200>)
+        -> S: c UID FETCH 7 (UID BODY[]<0.8200>)
+        S: * 1 FETCH (UID 7 BODY[]<0> {{8200}}\r\n{chunk}\
+        -> begin 1 joe@example.org INBOX
+        -> append 1 {chunk}\
+        -> C: * 1 FETCH (UID 7 BODY[]<0> {{8200}}
+        -> C: {chunk}\
+        eof C
+        outstanding yes
+        S: )\r\nc OK done
+        -> S: X1 UID FETCH 7 (UID BODY.PEEK[]<8200.262144>)
+        -> C: )
+        -> C: c OK done
+        S: * 1 FETCH (UID 7 BODY[]<8200> "y")\r\nX1 OK done
+        -> append 1 y\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> settle
+        -> S: X2 LOGOUT
+        outstanding yes
+        S: * BYE\r\nX2 OK bye
+        -> C: * BYE
+        -> end orderly client closed
+        "#
+    ));
+    // Nothing was due: it ends as it would without us.
+    lasting(
+        r#"
+        eof C
+        -> nothing
+        outstanding no
+        "#,
+    );
+}
