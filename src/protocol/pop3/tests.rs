@@ -1,6 +1,7 @@
 //! Transcripts for every rule, each played whole, split at every byte and byte by byte; properties.
 
 mod deleted;
+mod model;
 mod top;
 
 use base64::Engine as _;
