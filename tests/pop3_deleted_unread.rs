@@ -178,6 +178,47 @@ fn what_cannot_be_kept_is_not_deleted() {
     proxy.spool().holds(&expected(PASSED, &samples[1..2]));
 }
 
+#[test]
+fn what_was_kept_before_is_not_fetched_again() {
+    let lab = Lab::new();
+    let dovecot = Dovecot::start(&lab);
+    let samples = small_corpus();
+    let mailboxes = [DIRECT, PASSED].map(|user| dovecot.filled(user, &samples));
+    let proxy = Proxy::start(&lab, &section(&lab, "a", Tls::None, dovecot.endpoint(Kind::Pop3, Tls::None), ""));
+    let dir = proxy.spool().path().parent().unwrap().to_owned();
+    let all = [expected(DIRECT, &samples), expected(PASSED, &samples)].concat();
+    let deletions = |user| format!("USER {user}\r\nPASS {PASSWORD}\r\nDELE 1\r\nDELE 2\r\n");
+
+    // One user's client retrieves, the other's deletes unread and vanishes.
+    let at = proxy.endpoint(Kind::Pop3, "a", Tls::None);
+    python(&lab, POP3_PY, at, &["user", DIRECT, PASSWORD, "retr"]);
+    at_once(at, &deletions(PASSED));
+    proxy.spool().holds(&all);
+    let size: usize = samples.iter().map(|sample| sample.bytes.len()).sum();
+    assert_eq!(fetched(&proxy.stop()), size);
+
+    // Then both delete, with another process in between.
+    let proxy = Proxy::start_in(&dir);
+    let at = proxy.endpoint(Kind::Pop3, "a", Tls::None);
+    python(&lab, POP3_PY, at, &["user", DIRECT, PASSWORD, "dele"]);
+    let said = at_once(at, &(deletions(PASSED) + "QUIT\r\n"));
+    assert!(said.ends_with("+OK Logging out, messages deleted.\r\n"), "{said}");
+    assert_eq!(mailboxes.map(|mailbox| mailbox.stored("INBOX").len()), [0, 0]);
+    proxy.spool().holds(&all);
+    assert_eq!(fetched(&proxy.stop()), 0);
+}
+
+/// Octets that all sessions of this log fetched on the proxy's own account.
+fn fetched(log: &str) -> usize {
+    let closed: Vec<&str> = log.lines().filter(|line| line.contains(" closed client=")).collect();
+    assert_eq!(closed.len(), 2, "{log}");
+    let octets = closed.iter().map(|line| {
+        let word = line.split(' ').find_map(|word| word.strip_prefix("fetched="));
+        word.unwrap_or_else(|| panic!("no fetched= in {line}")).parse::<usize>().unwrap()
+    });
+    octets.sum()
+}
+
 /// Sends all of it, closes that direction, and gives all that is said behind the greeting.
 fn at_once(at: Endpoint, commands: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, at.port)).unwrap();
