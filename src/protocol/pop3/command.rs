@@ -5,6 +5,9 @@ use super::super::sasl::{Exchange, Mechanism, Rejected};
 /// `TOP` of so many lines or more is a whole message: some clients retrieve so (fetchmail asks for 99,999,999).
 const TOP_LINES_WHOLE: u64 = 1_000_000;
 
+/// Octets of what names a message (RFC 2449, section 4: 40 for an argument).
+const TARGET_LEN_MAX: usize = 40;
+
 /// Octets of a login name: RFC 1939 allows 40, people's are longer.
 const NAME_LEN_MAX: usize = 1024;
 
@@ -21,6 +24,21 @@ pub(super) enum Command {
     Reject(Rejected),
 }
 
+/// Which message, as the client put it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// To be repeated in commands of ours: whatever the server makes of it, it makes the same of it in these.
+    pub(super) text: Vec<u8>,
+    /// None where the text is anything but a plain number.
+    pub(super) number: Option<u32>,
+}
+
+impl Target {
+    fn new(text: &[u8]) -> Option<Target> {
+        (text.len() <= TARGET_LEN_MAX).then(|| Target { text: text.to_vec(), number: number(text) })
+    }
+}
+
 /// What the server was asked: decides how its reply is read.
 #[derive(Debug)]
 pub(super) enum Ask {
@@ -29,7 +47,17 @@ pub(super) enum Ask {
     /// A reply that has lines behind its `+OK`.
     Listing,
     /// The same, the lines being a whole message.
-    Message,
+    Message(Target),
+    /// The same, being a message's header and so many lines at most, more than none.
+    Preview(Target, u64),
+    /// `UIDL` alone: the unique-ids of all messages.
+    Uids,
+    /// The unique-id of one.
+    Uid(Target),
+    /// `DELE`: passes as a [`Ask::Line`] once the message is kept.
+    Delete(Target),
+    /// `DELE` of what is none, as far as we know.
+    Unkept,
     Capa,
     /// `AUTH` alone: the mechanisms, one a line.
     Mechanisms,
@@ -61,7 +89,8 @@ pub(super) fn parse(line: &[u8]) -> Command {
         None => (line, &b""[..]),
     };
     let listing_unless = |argument: &[u8]| if argument.is_empty() { Ask::Listing } else { Ask::Line };
-    Command::Forward(match &verb.to_ascii_uppercase()[..] {
+    let verb = verb.to_ascii_uppercase();
+    Command::Forward(match &verb[..] {
         b"STLS" if argument.is_empty() => return Command::Stls,
         b"STLS" => return Command::Refuse("STLS takes no argument"),
         // XTND XMIT sends mail that nobody would keep.
@@ -74,21 +103,35 @@ pub(super) fn parse(line: &[u8]) -> Command {
             Ask::Apop(argument[..digest].trim_ascii().to_vec())
         }
         b"AUTH" => return auth(argument),
-        b"RETR" => Ask::Message,
-        b"TOP" if asks_for_all(argument) => Ask::Message,
-        b"TOP" => Ask::Listing,
-        b"LIST" | b"UIDL" | b"LANG" => listing_unless(argument),
+        b"RETR" | b"DELE" | b"UIDL" | b"TOP" => return about_a_message(&verb, argument),
+        b"LIST" | b"LANG" => listing_unless(argument),
         b"CAPA" => Ask::Capa,
         b"QUIT" => Ask::Quit,
         _ => Ask::Line,
     })
 }
 
-/// Whether this line has messages deleted, at once or for good.
-pub(super) fn takes_away(line: &[u8]) -> bool {
-    let line = line.trim_ascii();
-    let verb = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    verb.eq_ignore_ascii_case(b"DELE") || verb.eq_ignore_ascii_case(b"QUIT")
+/// A plain number from 1. With a sign, a zero before it or anything behind it, it is none: servers differ in how they read that.
+pub(super) fn number(text: &[u8]) -> Option<u32> {
+    let plain = !text.starts_with(b"0") && text.iter().all(u8::is_ascii_digit);
+    plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+}
+
+fn about_a_message(verb: &[u8], argument: &[u8]) -> Command {
+    let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let text = if verb == b"TOP" { words.next().unwrap_or_default() } else { argument };
+    let Some(target) = Target::new(text) else { return Command::Refuse("the message number is too long") };
+    Command::Forward(match verb {
+        b"RETR" => Ask::Message(target),
+        b"DELE" => Ask::Delete(target),
+        b"UIDL" if argument.is_empty() => Ask::Uids,
+        b"UIDL" => Ask::Uid(target),
+        _ => match words.next().map_or(0, lines) {
+            0 => Ask::Listing,
+            lines if lines < TOP_LINES_WHOLE => Ask::Preview(target, lines),
+            _ => Ask::Message(target),
+        },
+    })
 }
 
 fn auth(argument: &[u8]) -> Command {
@@ -106,18 +149,16 @@ fn auth(argument: &[u8]) -> Command {
     }
 }
 
-/// Whether the arguments of `TOP` ask for all lines. Read as a careless server would read them: a sign, digits, and
-/// anything behind; less than none is the highest number to some.
-fn asks_for_all(arguments: &[u8]) -> bool {
-    let mut words = arguments.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let Some(lines) = words.nth(1) else { return false };
+/// How many lines `TOP` is asked for. Read as a careless server would read it: a sign, digits, and anything behind; less than
+/// none is the highest number to some.
+fn lines(text: &[u8]) -> u64 {
     let digits = |text: &[u8]| {
         let digits = text.iter().take_while(|b| b.is_ascii_digit());
         digits.fold(0u64, |number, b| number.saturating_mul(10).saturating_add(u64::from(b - b'0')))
     };
-    match lines {
-        [b'-', number @ ..] => digits(number) > 0,
-        [b'+', number @ ..] | number => digits(number) >= TOP_LINES_WHOLE,
+    match text {
+        [b'-', number @ ..] if digits(number) > 0 => u64::MAX,
+        [b'+', number @ ..] | number => digits(number),
     }
 }
 
@@ -134,12 +175,19 @@ mod tests {
 
     #[test]
     fn only_these_replies_have_more_than_one_line() {
-        for line in ["LIST", "list ", "UIDL", " UIDL", "LANG", "TOP 1 0", "TOP 1 999999", "TOP", "TOP 1"] {
+        for line in ["LIST", "list ", "LANG", "TOP 1 0", "TOP 1 -0", "TOP 1 x", "TOP", "TOP 1"] {
             assert!(matches!(forwarded(line), Ask::Listing), "{line}");
         }
-        for line in ["LIST 1", "UIDL\t1", "LANG en", "STAT", "NOOP", "DELE 1", "RSET", "UTF8", "XFOO bar", "", "  "] {
+        for line in ["LIST 1", "LANG en", "STAT", "NOOP", "RSET", "UTF8", "XFOO bar", "", "  "] {
             assert!(matches!(forwarded(line), Ask::Line), "{line}");
         }
+        assert!(matches!(forwarded(" UIDL"), Ask::Uids));
+        assert!(matches!(forwarded("UIDL\t1"), Ask::Uid(target) if target.number == Some(1)));
+        assert!(
+            matches!(forwarded("DELE  1 "), Ask::Delete(target) if target.number == Some(1) && target.text == b"1")
+        );
+        assert!(matches!(forwarded("TOP 1 999999"), Ask::Preview(_, 999_999)));
+        assert!(matches!(forwarded("top 12  +1x"), Ask::Preview(target, 1) if target.number == Some(12)));
         assert!(matches!(forwarded("capa"), Ask::Capa));
         assert!(matches!(forwarded("Auth"), Ask::Mechanisms));
         assert!(matches!(forwarded("QUIT"), Ask::Quit));
@@ -148,10 +196,24 @@ mod tests {
     #[test]
     fn top_of_a_million_lines_is_a_message() {
         for line in ["RETR 1", "retr 1", "TOP 1 1000000", "TOP  1  99999999", "TOP 1 +99999999", "TOP 1 -1"] {
-            assert!(matches!(forwarded(line), Ask::Message), "{line}");
+            assert!(matches!(forwarded(line), Ask::Message(_)), "{line}");
         }
         let endless = format!("TOP 1 {}x", "9".repeat(100));
-        assert!(matches!(forwarded(&endless), Ask::Message));
+        assert!(matches!(forwarded(&endless), Ask::Message(_)));
+    }
+
+    #[test]
+    fn only_plain_numbers_are_numbers() {
+        assert_eq!(number(b"1"), Some(1));
+        assert_eq!(number(b"4294967295"), Some(u32::MAX));
+        for text in ["", "0", "01", "+1", "-1", "1 2", "1x", "4294967296", "\u{661}"] {
+            assert_eq!(number(text.as_bytes()), None, "{text}");
+        }
+        for verb in ["RETR", "DELE", "UIDL", "TOP"] {
+            let long = format!("{verb} {}1", "0".repeat(40));
+            assert!(matches!(parse(long.as_bytes()), Command::Refuse(_)));
+        }
+        assert!(matches!(forwarded("DELE 1 2"), Ask::Delete(Target { text, number: None }) if text == b"1 2"));
     }
 
     #[test]

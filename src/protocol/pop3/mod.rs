@@ -1,33 +1,46 @@
-//! POP3 (RFC 1939, with 2449 CAPA, 2595 STLS, 5034 AUTH, 6856 UTF8 and LANG): every message retrieved is kept.
+//! POP3 (RFC 1939, with 2449 CAPA, 2595 STLS, 5034 AUTH, 6856 UTF8 and LANG): every message retrieved, or deleted unread, is kept.
 //!
 //! `command` says what a line of the client asks for, this file what becomes of it: it is forwarded, or answered here behind the
-//! replies that are still to come. `reply` reads the server's stream: POP3 has no tags, so which command a reply is for, whether
-//! it has more than one line, and whose message it is follows from the order alone; `asked` holds that order.
-//! `capability` rewrites what the server offers.
+//! replies that are still to come, or a message has to be got before it (`own`). `reply` reads the server's stream: POP3 has no tags, so
+//! which command a reply is for, whether it has more than one line, and whose message it is follows from the order alone; `asked`
+//! holds that order. `capability` rewrites what the server offers. `seen` remembers which messages are kept, `top` decides what a `TOP` has shown.
 //!
 //! What holds:
 //! - A message's draft begins before its `+OK` is forwarded, and its final `.` is forwarded when the message is on disk. What
 //!   cannot be kept is answered with `-ERR [SYS/TEMP]` where nothing of it has passed, else the session ends without the dot.
 //! - The owner is who the server said `+OK` to. A message without an owner does not pass.
 //! - Where `listen_tls` asks for STLS, no login passes before it.
-//! - `DELE` and `QUIT` wait until no message is on its way: none is deleted before it is kept.
+//! - `DELE` passes only for a message that is kept: one that is not is got first by a `RETR` of our own, of which the client sees
+//!   nothing. Where that does not succeed the client is told that it is not deleted. Where the server says that there is no such message
+//!   (or nobody is logged in) it passes for the server's own answer; should the server accept it, `QUIT` never reaches it.
+//! - What `TOP` shows whole is kept before its final `.` passes; so is the rest of what it cut after 1,000 lines or more, unless more was
+//!   forwarded behind it: then before anything else is. A shorter preview passes whatever becomes of its copy.
+//! - `QUIT` waits until no message is on its way, and is never sent but for the client: who just leaves has deleted nothing.
+//! - Nothing is asked on our own account before a login has succeeded, or while the server owes a reply.
 //! - A SASL exchange is lock-step: the client is held back while the server has the word.
 //! - A reply that nobody asked for, or one that is neither `+OK` nor `-ERR`, ends the session: the place in the stream is lost.
 //!
 //! Memory: a command line (64 KiB), a status line (8 KiB), a list of mechanisms (64 KiB), and 1,000 commands asked, of which
-//! those that name a user keep the name (1 KiB each).
+//! those that name a user keep the name (1 KiB each). Of a login's messages: a bit for each, and 20,000 unique-ids of 512 KiB in all. Of a
+//! `TOP` 16 KiB.
 
 mod capability;
 mod command;
+mod own;
 mod reply;
+mod seen;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::collections::VecDeque;
 
 use self::capability::View;
-use self::command::{Ask, Command};
+use self::command::{Ask, Command, Target};
+use self::own::Own;
 use self::reply::Reading;
+use self::seen::Seen;
+use self::top::LINES_DUE;
 use super::line::LineBuffer;
 use super::sasl::Rejected;
 use super::{End, Farewell, Host, Protocol, Side};
@@ -69,7 +82,7 @@ pub struct Pop3 {
     client_tls: bool,
     /// What the client says: a command, or a line of a SASL exchange.
     command: LineBuffer,
-    /// `command` is whole and waits until no message is on its way.
+    /// `command` is whole and waits for what has to be done before it.
     line_waits: bool,
     /// A status line of the server's, or a line of a list that is rewritten.
     status: LineBuffer,
@@ -81,6 +94,16 @@ pub struct Pop3 {
     /// The name of the last `USER` that the server did not refuse.
     user: Option<Vec<u8>>,
     owner: Option<Owner>,
+    seen: Seen,
+    /// The server knows no `UIDL`.
+    without_uids: bool,
+    /// What we are asking on our own account.
+    own: Option<Own>,
+    /// Read in part, and to be got whole before anything else is forwarded.
+    due: VecDeque<Target>,
+    /// The client has had all of a message's lines but for the final dot.
+    dot_held: bool,
+    client_left: bool,
 }
 
 enum Stage {
@@ -106,6 +129,22 @@ enum Asked {
     Stls,
 }
 
+impl Asked {
+    /// Whether a message comes with it that has to be kept, or is to be got once it has come.
+    fn brings_a_message(&self) -> bool {
+        match self {
+            Asked::Server(Ask::Message(_)) => true,
+            Asked::Server(Ask::Preview(_, lines)) => *lines >= LINES_DUE,
+            _ => false,
+        }
+    }
+
+    /// The same, or the server may have marked as deleted what is not kept: QUIT would delete it.
+    fn keeps_from_quitting(&self) -> bool {
+        self.brings_a_message() || matches!(self, Asked::Server(Ask::Unkept))
+    }
+}
+
 impl Pop3 {
     pub fn new(settings: Settings) -> Pop3 {
         Pop3 {
@@ -122,6 +161,12 @@ impl Pop3 {
             client_turn: false,
             user: None,
             owner: None,
+            seen: Seen::default(),
+            without_uids: false,
+            own: None,
+            due: VecDeque::new(),
+            dot_held: false,
+            client_left: false,
         }
     }
 
@@ -132,6 +177,7 @@ impl Pop3 {
     fn end(&mut self, end: End, host: &mut dyn Host) {
         self.ended = true;
         self.command.clear();
+        self.give_up_own(host);
         host.end(end);
     }
 
@@ -153,90 +199,119 @@ impl Pop3 {
             Some(Asked::Stls) => false,
             _ => self.asked.len() < ASKED_MAX,
         };
-        turn && matches!(self.stage, Stage::Open) && !self.ended && !self.line_waits
+        turn && matches!(self.stage, Stage::Open) && !self.ended && !self.line_waits && self.own.is_none()
     }
 
-    /// Runs the client's line that is whole. What takes messages away does not overtake one that is not kept yet: the server
-    /// would delete what nobody has.
-    fn run_line(&mut self, host: &mut dyn Host) {
-        if !self.line_waits || self.ended {
+    /// Does what is next: what is due, then the client's line.
+    fn go_on(&mut self, host: &mut dyn Host) {
+        if self.ended || self.own.is_some() || self.fetch_due(host) || !self.line_waits {
             return;
         }
-        let on_its_way = |asked: &Asked| matches!(asked, Asked::Server(Ask::Message));
-        if !self.client_turn && command::takes_away(self.command.text()) && self.asked.iter().any(on_its_way) {
-            return;
-        }
-        self.line_waits = false;
-        self.client_line(host);
-    }
-
-    fn client_line(&mut self, host: &mut dyn Host) {
-        let line = std::mem::replace(&mut self.command, LineBuffer::new(COMMAND_LEN_MAX));
         if self.client_turn {
-            self.client_turn = false;
-            self.sasl_line(line.text(), host);
-        } else {
-            self.command_line(line.text(), host);
+            return self.sasl_line(host);
         }
-        self.command = line;
-        self.command.clear();
+        match command::parse(self.command.text()) {
+            Command::Forward(Ask::Delete(target)) => self.delete(target, host),
+            Command::Forward(Ask::Quit) if self.asked.iter().any(Asked::keeps_from_quitting) => {}
+            command => self.run(command, host),
+        }
     }
 
-    fn command_line(&mut self, line: &[u8], host: &mut dyn Host) {
-        match command::parse(line) {
-            Command::Refuse(why) => self.answer(why, host),
+    fn run(&mut self, command: Command, host: &mut dyn Host) {
+        match command {
+            Command::Refuse(why) => self.refuse_line(why, host),
             Command::Reject(Rejected(why)) => {
                 host.login_failed(why);
-                self.answer(why, host);
+                self.refuse_line(why, host);
             }
             Command::Stls if self.view().before_tls => {
+                self.line_done();
                 self.asked.push_back(Asked::Stls);
                 self.answer_ours(host);
             }
-            Command::Stls => self.answer("STLS is not available", host),
+            Command::Stls => self.refuse_line("STLS is not available", host),
             Command::Forward(ask) if ask.is_login() && self.view().before_tls => {
                 // Clients that go on with PASS all the same have been told of already.
                 if !matches!(ask, Ask::Pass | Ask::Mechanisms) {
                     host.login_failed("the client asked for it without STLS");
                 }
-                self.answer("STLS has to come before a login", host);
+                self.refuse_line("STLS has to come before a login", host);
             }
             Command::Forward(ask) => {
                 if matches!(ask, Ask::Quit) {
                     self.stage = Stage::Quit;
                 }
-                self.asked.push_back(Asked::Server(ask));
-                host.send(Side::Server, line);
-                host.send(Side::Server, b"\r\n");
+                self.forward_line(ask, host);
             }
         }
+    }
+
+    /// `DELE`: passes at once where the message is kept, else when we have got it. Before a login there is none to get.
+    fn delete(&mut self, target: Target, host: &mut dyn Host) {
+        let logging_in = |asked: &Asked| matches!(asked, Asked::Server(ask) if ask.is_login());
+        if self.asked.iter().any(logging_in) {
+            // Whose message it is, is not known yet.
+            return;
+        }
+        if self.is_kept(&target, host) {
+            return self.forward_line(Ask::Line, host);
+        }
+        if self.asked.is_empty() {
+            match self.owner {
+                Some(_) if !target.text.is_empty() => self.fetch_before_deletion(target, host),
+                _ => self.forward_line(Ask::Unkept, host),
+            }
+        }
+    }
+
+    /// The client's line goes to the server.
+    fn forward_line(&mut self, ask: Ask, host: &mut dyn Host) {
+        self.asked.push_back(Asked::Server(ask));
+        host.send(Side::Server, self.command.text());
+        host.send(Side::Server, b"\r\n");
+        self.line_done();
+    }
+
+    /// The client's line is answered `-ERR` here, behind all replies that are still to come.
+    fn refuse_line(&mut self, why: &'static str, host: &mut dyn Host) {
+        self.line_done();
+        self.asked.push_back(Asked::Ours(why));
+        self.answer_ours(host);
+    }
+
+    fn line_done(&mut self) {
+        self.line_waits = false;
+        self.command.clear();
+    }
+
+    /// Whether a reply of the server's to a command of the client's is still to come.
+    fn server_owes(&self) -> bool {
+        self.asked.iter().any(|asked| matches!(asked, Asked::Server(_)))
     }
 
     /// A line of the client within an exchange. What we reject is cancelled (RFC 5034, section 4), and the server's own `-ERR` passes.
-    fn sasl_line(&mut self, line: &[u8], host: &mut dyn Host) {
-        let Some(Asked::Server(Ask::Auth(exchange))) = self.asked.back_mut() else { return };
-        let said = if line.iter().any(|&b| b == b'\r' || b == 0) {
-            Err(Rejected("the SASL message contains CR or NUL"))
-        } else {
-            exchange.response(line)
-        };
-        match said {
-            Ok(()) => {
-                host.send(Side::Server, line);
-                host.send(Side::Server, b"\r\n");
-            }
-            Err(Rejected(why)) => {
-                exchange.cancel();
-                host.note(&format!("login cancelled: {why}"));
-                host.send(Side::Server, b"*\r\n");
+    fn sasl_line(&mut self, host: &mut dyn Host) {
+        self.client_turn = false;
+        let line = self.command.text();
+        if let Some(Asked::Server(Ask::Auth(exchange))) = self.asked.back_mut() {
+            let said = if line.iter().any(|&b| b == b'\r' || b == 0) {
+                Err(Rejected("the SASL message contains CR or NUL"))
+            } else {
+                exchange.response(line)
+            };
+            match said {
+                Ok(()) => {
+                    host.send(Side::Server, line);
+                    host.send(Side::Server, b"\r\n");
+                }
+                Err(Rejected(why)) => {
+                    exchange.cancel();
+                    host.note(&format!("login cancelled: {why}"));
+                    host.send(Side::Server, b"*\r\n");
+                }
             }
         }
-    }
-
-    /// Answers `-ERR` here, behind all replies that are still to come.
-    fn answer(&mut self, why: &'static str, host: &mut dyn Host) {
-        self.asked.push_back(Asked::Ours(why));
-        self.answer_ours(host);
+        self.line_done();
     }
 
     /// Sends those of our answers whose turn it is.
@@ -270,7 +345,7 @@ impl Pop3 {
             taken += more;
             if whole {
                 self.line_waits = true;
-                self.run_line(host);
+                self.go_on(host);
             }
         }
         taken
@@ -289,6 +364,7 @@ impl Protocol for Pop3 {
         if self.ended {
             return;
         }
+        self.client_left |= from == Side::Client;
         match from {
             // Half a line is none; what was asked is still answered, also what waits to be asked.
             Side::Client if self.line_waits => {}
@@ -315,11 +391,17 @@ impl Protocol for Pop3 {
 
     fn outstanding(&self) -> bool {
         let greeted = !matches!(self.stage, Stage::Greeting | Stage::Stls(_) | Stage::ServerTls(_));
-        !self.ended && (!greeted || self.line_waits || (!self.asked.is_empty() && !self.client_turn))
+        let asking = self.own.is_some() || !self.due.is_empty() || (!self.asked.is_empty() && !self.client_turn);
+        !self.ended && (!greeted || self.line_waits || asking)
+    }
+
+    fn finishing(&self) -> bool {
+        let fetching = self.own.is_some() || !self.due.is_empty() || self.asked.iter().any(Asked::brings_a_message);
+        self.client_left && !self.ended && fetching
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {
-        if self.told || self.reading.within_a_reply() || matches!(self.stage, Stage::ClientTls) {
+        if self.told || self.dot_held || self.reading.within_a_reply() || matches!(self.stage, Stage::ClientTls) {
             return None;
         }
         Some(match why {

@@ -4,6 +4,9 @@ use super::super::dot::{Event, TERMINATOR, Unstuffer};
 use super::super::{DraftId, End, Host, Protocol as _, Refused, Side};
 use super::capability;
 use super::command::Ask;
+use super::own::uid_said;
+use super::seen::{Seen, UidLines};
+use super::top::Preview;
 use super::{Asked, Pop3, Stage};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::TlsMode;
@@ -18,10 +21,16 @@ pub(super) enum Reading {
     Status,
     /// In lines that pass as they are.
     Listing(Unstuffer),
+    /// The same, being unique-ids.
+    Uids(Unstuffer, UidLines),
+    /// In some lines of a message.
+    Preview(Unstuffer, Preview),
     /// In a message.
     Message(Unstuffer, DraftId),
     /// In a message that the client was refused: nothing of it passes.
     Refused(Unstuffer),
+    /// In a message that we asked for ourselves: nothing of it passes. Without a draft it cannot be kept.
+    Own(Unstuffer, Option<DraftId>),
     /// In the lines of `CAPA`.
     Capabilities,
     /// In the lines of a bare `AUTH`: those so far.
@@ -31,7 +40,7 @@ pub(super) enum Reading {
 impl Reading {
     /// Whether the client has had a part of a reply and waits for the rest.
     pub(super) fn within_a_reply(&self) -> bool {
-        !matches!(self, Reading::Status | Reading::Refused(_))
+        !matches!(self, Reading::Status | Reading::Refused(_) | Reading::Own(..))
     }
 }
 
@@ -50,6 +59,9 @@ impl Pop3 {
             host.not_kept("the server closed in the middle of a message: its beginning has passed to the client");
             return self.fault("server closed in the middle of a message", host);
         }
+        if let Reading::Own(..) = self.reading {
+            return self.fault("server closed in the middle of a message", host);
+        }
         match self.stage {
             Stage::Greeting => self.turn_away(NO_SERVER, "server closed before its greeting", host),
             Stage::Stls(_) | Stage::ServerTls(_) => self.turn_away(NO_SERVER, "server closed at STLS", host),
@@ -63,11 +75,26 @@ impl Pop3 {
     fn server_step(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
         match &mut self.reading {
             Reading::Status | Reading::Capabilities | Reading::Mechanisms(_) => self.server_line(bytes, host),
-            Reading::Listing(dot) => {
+            Reading::Listing(dot) | Reading::Uids(dot, _) | Reading::Preview(dot, _) => {
                 let (taken, event) = dot.step(bytes);
                 match event {
-                    Event::Data { raw, .. } => host.send(Side::Client, raw),
+                    Event::Data { raw, message } => {
+                        match &mut self.reading {
+                            Reading::Uids(_, lines) => lines.take(message, &mut self.seen),
+                            Reading::Preview(_, preview) => preview.take(message, host),
+                            _ => {}
+                        }
+                        host.send(Side::Client, raw);
+                    }
                     Event::End => {
+                        match std::mem::replace(&mut self.reading, Reading::Status) {
+                            Reading::Uids(..) => self.seen.listed(),
+                            Reading::Preview(_, preview) => {
+                                self.preview_ended(preview, host);
+                                return taken;
+                            }
+                            _ => {}
+                        }
                         host.send(Side::Client, TERMINATOR);
                         self.replied(host);
                     }
@@ -86,15 +113,24 @@ impl Pop3 {
                             host.send(Side::Client, raw);
                         }
                     }
-                    Event::End => {
-                        host.finish(draft);
-                        if host.settle().is_err() {
-                            self.fault(NOT_KEPT, host);
-                        } else {
-                            host.send(Side::Client, TERMINATOR);
-                            self.replied(host);
+                    Event::End => self.message_ended(draft, host),
+                    Event::Held | Event::Dubious(_) => {}
+                }
+                taken
+            }
+            Reading::Own(dot, draft) => {
+                let draft = *draft;
+                let (taken, event) = dot.step(bytes);
+                match event {
+                    Event::Data { message, .. } => {
+                        host.fetched(message.len() as u64);
+                        if let (Some(draft), false) = (draft, message.is_empty())
+                            && let Err(refused) = host.append(draft, message)
+                        {
+                            self.own_refused(refused);
                         }
                     }
+                    Event::End => self.own_message_ended(draft, host),
                     Event::Held | Event::Dubious(_) => {}
                 }
                 taken
@@ -142,12 +178,14 @@ impl Pop3 {
             stage => {
                 self.stage = stage;
                 match self.asked.front() {
+                    _ if self.own.is_some() && (ok || err) => self.own_status(line, ok, host),
                     Some(Asked::Server(Ask::Auth(_))) if !ok && !err && line.starts_with(b"+") => {
                         self.continuation(line, host);
                     }
                     Some(Asked::Server(_)) if ok => self.accepted(line, host),
                     Some(Asked::Server(_)) if err => self.denied(line, host),
                     Some(_) => self.fault("server's reply is neither +OK nor -ERR", host),
+                    None if self.own.is_some() => self.fault("server's reply is neither +OK nor -ERR", host),
                     // What a server says before it closes for want of activity.
                     None if err && !matches!(self.stage, Stage::ClientTls) => {
                         host.send(Side::Client, line);
@@ -207,6 +245,7 @@ impl Pop3 {
                 let owner = Owner::new(&name, &self.settings.default_domain);
                 host.logged_in(&owner);
                 self.owner = Some(owner);
+                self.seen = Seen::default();
             }
             Some(_) => return self.turn_away(NO_NAME, "server accepted a login that named no user", host),
             None => {}
@@ -214,26 +253,59 @@ impl Pop3 {
         let Some(Asked::Server(ask)) = self.asked.front() else { return };
         self.reading = match ask {
             Ask::Listing => Reading::Listing(Unstuffer::lenient()),
+            Ask::Uids => Reading::Uids(Unstuffer::lenient(), UidLines::default()),
             Ask::Capa => Reading::Capabilities,
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
-            Ask::Message => match self.begin(announced(line), host) {
+            Ask::Message(_) => match self.begin(announced(line), host) {
                 Ok(draft) => Reading::Message(Unstuffer::lenient(), draft),
-                // Its deletion may be what waits, and the server would do that.
-                Err(_) if self.line_waits => {
-                    return self.turn_away("the message could not be kept, come back later", NOT_KEPT, host);
-                }
                 Err(why) => {
                     host.send(Side::Client, format!("-ERR {why}\r\n").as_bytes());
                     self.reading = Reading::Refused(Unstuffer::lenient());
                     return;
                 }
             },
+            Ask::Preview(target, lines) => {
+                let (target, lines) = (target.clone(), *lines);
+                let kept = self.is_kept(&target, host);
+                match &self.owner {
+                    Some(owner) if !kept => {
+                        Reading::Preview(Unstuffer::lenient(), Preview::new(destination(owner), lines))
+                    }
+                    _ => Reading::Listing(Unstuffer::lenient()),
+                }
+            }
+            // QUIT has waited for this: the deletion never takes effect.
+            Ask::Unkept => return self.turn_away(NOT_DELETED, "server accepted a deletion of what is not kept", host),
+            Ask::Uid(target) => {
+                if let Some((number, uid)) = uid_said(line, target) {
+                    self.seen.learn(number, uid);
+                }
+                host.send(Side::Client, line);
+                return self.replied(host);
+            }
             _ => {
                 host.send(Side::Client, line);
                 return self.replied(host);
             }
         };
         host.send(Side::Client, line);
+    }
+
+    /// A message that the client asked for has come whole.
+    fn message_ended(&mut self, draft: DraftId, host: &mut dyn Host) {
+        let Some(Asked::Server(Ask::Message(target))) = self.asked.front() else { return };
+        if let Some(origin) = self.origin(target) {
+            host.origin(draft, origin);
+        }
+        host.finish(draft);
+        if host.settle().is_err() {
+            return self.fault(NOT_KEPT, host);
+        }
+        if let Some(number) = target.number {
+            self.seen.keep(number);
+        }
+        host.send(Side::Client, TERMINATOR);
+        self.replied(host);
     }
 
     /// `-ERR` to what was asked first.
@@ -243,6 +315,7 @@ impl Pop3 {
         }
         match self.asked.front() {
             Some(Asked::Server(Ask::User(_))) => self.user = None,
+            Some(Asked::Server(Ask::Uids)) if self.owner.is_some() => self.without_uids = true,
             // It should close all the same; if it does not, the client may go on.
             Some(Asked::Server(Ask::Quit)) => self.stage = Stage::Open,
             _ => {}
@@ -258,8 +331,7 @@ impl Pop3 {
             host.note("a message was refused: no login was seen");
             return Err("[SYS/TEMP] the message cannot be kept without a login");
         };
-        let to = Destination { owner: owner.clone(), folder: Folder::inbox(), outgoing: false };
-        host.begin(&[to], announced).map_err(|refused| match refused {
+        host.begin(&[destination(owner)], announced).map_err(|refused| match refused {
             Refused::Unavailable => "[SYS/TEMP] the message could not be kept, come back later",
             Refused::TooLarge => "[SYS/PERM] the message is larger than what is kept here",
         })
@@ -291,21 +363,27 @@ impl Pop3 {
     }
 
     /// The reply to what was asked first is complete.
-    fn replied(&mut self, host: &mut dyn Host) {
+    pub(super) fn replied(&mut self, host: &mut dyn Host) {
         self.reading = Reading::Status;
         self.client_turn = false;
         self.asked.pop_front();
         self.answer_ours(host);
-        self.run_line(host);
+        self.go_on(host);
     }
 }
 
-const NOT_KEPT: &str = "a message could not be kept";
+/// All that comes by POP3 is the inbox.
+pub(super) fn destination(owner: &Owner) -> Destination {
+    Destination { owner: owner.clone(), folder: Folder::inbox(), outgoing: false }
+}
+
+pub(super) const NOT_KEPT: &str = "a message could not be kept";
+const NOT_DELETED: &str = "the message could not be kept, it is not deleted";
 const NO_SERVER: &str = "the mail server cannot be used now, come back later";
 const NO_NAME: &str = "the login does not say whose mailbox it is for";
 
 /// The size in a reply such as `+OK 1234 octets` to RETR (RFC 1939, section 5).
-fn announced(line: &[u8]) -> Option<u64> {
+pub(super) fn announced(line: &[u8]) -> Option<u64> {
     let mut words = std::str::from_utf8(line.trim_ascii_end()).ok()?.split(' ');
     let (_ok, size, unit) = (words.next()?, words.next()?, words.next()?);
     unit.eq_ignore_ascii_case("octets").then(|| size.parse().ok()).flatten()

@@ -1,0 +1,305 @@
+//! Commands of our own: what is deleted unread, and the rest of what was read in part, is got and kept first.
+//!
+//! ```text
+//!    UIDL n ──+OK: kept in an earlier session ──────────────────────────────────► kept
+//!      │ its unique-id is not known yet, and the server has such
+//!      ▼
+//!    RETR n ──+OK, the message ──► draft, finish, settle ───────────────────────► kept, or refused by the archive
+//!      │ -ERR
+//!      ▼
+//!    LIST n ──+OK: it is there ─────────────────────────────────────────────────► denied by the server
+//!      └─-ERR: there is no such message; the server's own answer to DELE says so
+//! ```
+//!
+//! One at a time, and only while the server owes no reply but the one whose end is held: so a reply is ours or the client's by
+//! its place alone. Nothing of the replies passes, and the client is not listened to meanwhile. What names the message
+//! is repeated as the client put it, so that the server takes it for the same message, however it reads that.
+
+use super::super::dot::{TERMINATOR, Unstuffer};
+use super::super::{DraftId, Host, Origin, Refused, Side};
+use super::command::Target;
+use super::reply::{NOT_KEPT, Reading, announced, destination};
+use super::seen::{Uid, is_doubtful, parse_uid};
+use super::top::Preview;
+use super::{Ask, Asked, Pop3};
+use crate::archive::Owner;
+use crate::logging::quote;
+
+/// What is being asked.
+pub(super) struct Own {
+    target: Target,
+    cause: Cause,
+    step: Step,
+    /// By its unique-id, where there is one to rely upon.
+    origin: Option<Origin>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The client's `DELE`, which waits.
+    Deletion,
+    /// A `TOP` of many lines that was cut. Its final dot waits, unless more commands had been forwarded behind it.
+    Top,
+}
+
+enum Step {
+    Uidl,
+    Retr {
+        /// `UIDL n` was answered with `-ERR`.
+        without_uid: bool,
+    },
+    /// In the message; why it cannot be kept.
+    Message(Option<Refused>),
+    /// What the server had said to `RETR n`.
+    List(String),
+}
+
+enum Outcome {
+    Kept,
+    Refused(Refused),
+    /// The server has it and does not give it; with its words.
+    Denied(String),
+    NoSuchMessage,
+}
+
+impl Own {
+    /// For the log: which message.
+    fn name(&self, owner: &Owner) -> String {
+        let number = self.target.number.map_or_else(|| quote(&self.target.text), |number| number.to_string());
+        match &self.origin {
+            Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
+            _ => format!("message {number} of {owner}"),
+        }
+    }
+}
+
+impl Pop3 {
+    /// Whether this message is kept, in this session or an earlier one.
+    pub(super) fn is_kept(&mut self, target: &Target, host: &mut dyn Host) -> bool {
+        let (Some(number), Some(owner)) = (target.number, &self.owner) else { return false };
+        if self.seen.is_kept(number) {
+            return true;
+        }
+        let kept = self.origin(target).is_some_and(|origin| host.has(owner, &origin));
+        if kept {
+            self.seen.keep(number);
+        }
+        kept
+    }
+
+    /// What a copy of this message is a copy of, where its unique-id is known.
+    pub(super) fn origin(&self, target: &Target) -> Option<Origin> {
+        match self.seen.uid(target.number?) {
+            Uid::Known(uid) => Some(Origin::Pop3 { uidl: uid.to_vec() }),
+            Uid::Unknown | Uid::Doubtful => None,
+        }
+    }
+
+    /// Gets a message that the client wants to delete. The server must owe no reply.
+    pub(super) fn fetch_before_deletion(&mut self, target: Target, host: &mut dyn Host) {
+        self.fetch(target, Cause::Deletion, host);
+    }
+
+    /// Gets the first of those that are due, once all that was forwarded is answered. True: the client has to wait.
+    pub(super) fn fetch_due(&mut self, host: &mut dyn Host) -> bool {
+        while !self.due.is_empty() && !self.server_owes() {
+            let Some(target) = self.due.pop_front() else { break };
+            if !self.is_kept(&target, host) {
+                self.fetch(target, Cause::Top, host);
+                return true;
+            }
+        }
+        !self.due.is_empty()
+    }
+
+    /// The text of a `TOP` has ended; its final dot has not passed yet.
+    pub(super) fn preview_ended(&mut self, preview: Preview, host: &mut dyn Host) {
+        let Some(Asked::Server(Ask::Preview(target, _))) = self.asked.front() else { return };
+        let target = target.clone();
+        let due = preview.is_due();
+        self.dot_held = true;
+        if preview.is_whole() {
+            if preview.keep(host).is_err() && due {
+                return self.fault(NOT_KEPT, host);
+            }
+        } else if due && !self.asked.iter().skip(1).any(|asked| matches!(asked, Asked::Server(_))) {
+            return self.fetch(target, Cause::Top, host);
+        } else if due {
+            self.due.push_back(target);
+        }
+        self.release_dot(host);
+    }
+
+    fn release_dot(&mut self, host: &mut dyn Host) {
+        self.dot_held = false;
+        host.send(Side::Client, TERMINATOR);
+        self.replied(host);
+    }
+
+    fn fetch(&mut self, target: Target, cause: Cause, host: &mut dyn Host) {
+        let unknown = target.number.is_some_and(|number| self.seen.uid(number) == Uid::Unknown);
+        let step = if unknown && !self.without_uids { Step::Uidl } else { Step::Retr { without_uid: false } };
+        let origin = self.origin(&target);
+        self.own = Some(Own { target, cause, step, origin });
+        self.ask_own(host);
+    }
+
+    /// Sends the command of the step.
+    fn ask_own(&mut self, host: &mut dyn Host) {
+        let Some(own) = &self.own else { return };
+        let verb: &[u8] = match own.step {
+            Step::Uidl => b"UIDL ",
+            Step::Retr { .. } => b"RETR ",
+            Step::List(_) => b"LIST ",
+            Step::Message(_) => return,
+        };
+        self.reading = Reading::Status;
+        host.send(Side::Server, &[verb, &own.target.text, b"\r\n"].concat());
+    }
+
+    /// `+OK` or `-ERR` to a command of ours.
+    pub(super) fn own_status(&mut self, line: &[u8], ok: bool, host: &mut dyn Host) {
+        let (Some(mut own), Some(owner)) = (self.own.take(), self.owner.clone()) else { return };
+        let outcome = match (&mut own.step, ok) {
+            (Step::Uidl, _) => {
+                if let (true, Some((number, uid))) = (ok, uid_said(line, &own.target)) {
+                    self.seen.learn(number, uid);
+                    own.origin = (!is_doubtful(number, uid)).then(|| Origin::Pop3 { uidl: uid.to_vec() });
+                }
+                own.step = Step::Retr { without_uid: !ok };
+                own.origin.as_ref().is_some_and(|origin| host.has(&owner, origin)).then_some(Outcome::Kept)
+            }
+            (Step::Retr { without_uid }, true) => {
+                // The message is there, so it is unique-ids that are not.
+                self.without_uids |= *without_uid;
+                let draft = host.begin(&[destination(&owner)], announced(line));
+                own.step = Step::Message(draft.err());
+                self.reading = Reading::Own(Unstuffer::lenient(), draft.ok());
+                None
+            }
+            (Step::Retr { .. }, false) if own.cause == Cause::Deletion => {
+                own.step = Step::List(quote(line));
+                None
+            }
+            (Step::Retr { .. }, false) => Some(Outcome::Denied(quote(line))),
+            (Step::List(said), true) => Some(Outcome::Denied(std::mem::take(said))),
+            (Step::List(_) | Step::Message(_), _) => Some(Outcome::NoSuchMessage),
+        };
+        match outcome {
+            Some(outcome) => self.own_done(own, outcome, host),
+            None => {
+                self.own = Some(own);
+                self.ask_own(host);
+            }
+        }
+    }
+
+    /// A piece of the message could not be kept: the rest of it is swallowed.
+    pub(super) fn own_refused(&mut self, why: Refused) {
+        if let (Some(Own { step: Step::Message(refused), .. }), Reading::Own(_, draft)) =
+            (&mut self.own, &mut self.reading)
+        {
+            *refused = Some(why);
+            *draft = None;
+        }
+    }
+
+    /// The message has ended.
+    pub(super) fn own_message_ended(&mut self, draft: Option<DraftId>, host: &mut dyn Host) {
+        let Some(own) = self.own.take() else { return };
+        let result = match (draft, &own.step) {
+            (Some(draft), _) => {
+                if let Some(origin) = own.origin.clone() {
+                    host.origin(draft, origin);
+                }
+                host.finish(draft);
+                host.settle()
+            }
+            (None, Step::Message(Some(refused))) => Err(*refused),
+            (None, _) => Err(Refused::Unavailable),
+        };
+        self.own_done(own, result.map_or_else(Outcome::Refused, |()| Outcome::Kept), host);
+    }
+
+    fn own_done(&mut self, own: Own, outcome: Outcome, host: &mut dyn Host) {
+        self.reading = Reading::Status;
+        match (&outcome, own.target.number, &self.owner) {
+            (Outcome::Kept, Some(number), _) => self.seen.keep(number),
+            (Outcome::Denied(said), _, Some(owner)) => {
+                let cause = match own.cause {
+                    Cause::Deletion => "was to be deleted unread and is not",
+                    Cause::Top => "was read in part by TOP",
+                };
+                host.not_kept(&format!("{} {cause}: the server does not let it be got: {said}", own.name(owner)));
+            }
+            _ => {}
+        }
+        match own.cause {
+            Cause::Deletion => self.decide_deletion(outcome, host),
+            // What was read is not kept. Where it never will be, a session that always ends here would bar the way to all other messages.
+            Cause::Top if matches!(outcome, Outcome::Refused(Refused::Unavailable)) => {
+                if self.dot_held {
+                    self.fault(NOT_KEPT, host);
+                } else {
+                    self.turn_away("the message could not be kept, come back later", NOT_KEPT, host);
+                }
+            }
+            Cause::Top if self.dot_held => self.release_dot(host),
+            Cause::Top => self.go_on(host),
+        }
+    }
+
+    /// What becomes of the client's `DELE`, which waits.
+    fn decide_deletion(&mut self, outcome: Outcome, host: &mut dyn Host) {
+        match outcome {
+            Outcome::Kept => self.forward_line(Ask::Line, host),
+            Outcome::NoSuchMessage => self.forward_line(Ask::Unkept, host),
+            Outcome::Refused(Refused::TooLarge) => {
+                self.refuse_line("[SYS/PERM] the message could not be kept, it is not deleted", host);
+            }
+            Outcome::Refused(Refused::Unavailable) | Outcome::Denied(_) => {
+                self.refuse_line("[SYS/TEMP] the message could not be kept, it is not deleted", host);
+            }
+        }
+    }
+
+    /// The session ends: tells of what was still to be got, and drops what came of it.
+    pub(super) fn give_up_own(&mut self, host: &mut dyn Host) {
+        if let Some(own) = self.own.take()
+            && let Some(owner) = &self.owner
+        {
+            if let Reading::Own(_, Some(draft)) = self.reading {
+                host.abort(draft);
+            }
+            let name = own.name(owner);
+            host.not_kept(&match own.cause {
+                Cause::Deletion => {
+                    format!("the session ended while {name} was got, which was to be deleted and is not")
+                }
+                Cause::Top => {
+                    format!("the session ended while {name} was got, which was read in part by TOP")
+                }
+            });
+        }
+        if !self.due.is_empty() {
+            let count = self.due.len();
+            host.not_kept(&format!(
+                "the session ended before all that was read in part by TOP was got: {count} of the messages"
+            ));
+            self.due.clear();
+        }
+        self.reading = match std::mem::replace(&mut self.reading, Reading::Status) {
+            Reading::Own(..) => Reading::Status,
+            Reading::Preview(dot, mut preview) => {
+                preview.abort(host);
+                Reading::Listing(dot)
+            }
+            reading => reading,
+        };
+    }
+}
+
+/// The unique-id in `+OK n uid`.
+pub(super) fn uid_said<'a>(line: &'a [u8], target: &Target) -> Option<(u32, &'a [u8])> {
+    parse_uid(line.get(3..)?).filter(|(number, _)| Some(*number) == target.number)
+}
