@@ -114,7 +114,7 @@ impl Imap {
         if !self.is_quiet() {
             return None;
         }
-        let follow = self.follows().then(|| if self.own.follow.disturbed { QUIET } else { self.own.follow.rest });
+        let follow = self.follows().then_some(if self.own.follow.disturbed { QUIET } else { self.own.follow.rest });
         let stopped = self.capture.chunks.has_downloads().then_some(STOPPED);
         follow.into_iter().chain(stopped).min()
     }

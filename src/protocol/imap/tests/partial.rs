@@ -97,39 +97,53 @@ fn an_origin_may_be_missing_or_repeat_the_count() {
     );
 }
 
+/// 20 octets of message 1, whose UID is 7, in two chunks: enough to be a download, and a draft. The tagged reply to the second is still to come.
+const DOWNLOAD: &str = r#"
+    C: c UID FETCH 7 (UID BODY[]<0.10>)
+    -> S: c UID FETCH 7 (UID BODY[]<0.10>)
+    S: * 1 FETCH (UID 7 BODY[]<0> {10}\r\n0123456789)\r\nc OK done
+    -> C: * 1 FETCH (UID 7 BODY[]<0> {10}
+    -> C: 0123456789)
+    -> C: c OK done
+    C: d UID FETCH 7 (UID BODY[]<10.10>)
+    -> S: d UID FETCH 7 (UID BODY[]<10.10>)
+    S: * 1 FETCH (UID 7 BODY[]<10> {10}\r\n0123456789\
+    -> begin 1 joe@example.org INBOX
+    -> append 1 01234567890123456789\
+"#;
+
 #[test]
 fn chunks_that_stop_are_fetched_to_their_end() {
-    let recorder = lasting(
-        r#"
-        C: c UID FETCH 7 (UID BODY[]<0.8200>)
-        -> S: c UID FETCH 7 (UID BODY[]<0.8200>)
-        S: * 1 FETCH (UID 7 BODY[]<0> {8200}\r\n\
-        -> begin 1 joe@example.org INBOX
-        "#,
-    );
-    assert_eq!(recorder.drafts_left(), 1);
-    let chunk = "x".repeat(8200);
     lasting(&format!(
         r#"
-        C: c UID FETCH 7 (UID BODY[]<0.8200>)
-        -> S: c UID FETCH 7 (UID BODY[]<0.8200>)
-        S: * 1 FETCH (UID 7 BODY[]<0> {{8200}}\r\n{chunk})\r\nc OK done
-        -> begin 1 joe@example.org INBOX
-        -> append 1 {chunk}\
-        -> C: * 1 FETCH (UID 7 BODY[]<0> {{8200}}
-        -> C: {chunk})
-        -> C: c OK done
-        C: d FETCH 1:* FLAGS
-        -> S: d FETCH 1:* FLAGS
-        S: * 1 FETCH (FLAGS ())\r\nd OK done
+        {DOWNLOAD}
+        S: )\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<10> {{10}}
+        -> C: 0123456789)
+        -> C: d OK done
+        C: e FETCH 1:* FLAGS
+        -> S: e FETCH 1:* FLAGS
+        S: * 1 FETCH (FLAGS ())\r\ne OK done
+        -> S: X1 FETCH 1 (UID BODY.PEEK[]<20.262144>)
         -> C: * 1 FETCH (FLAGS ())
-        -> S: X1 FETCH 1 (UID BODY.PEEK[]<8200.262144>)
-        S: * 1 FETCH (UID 7 BODY[]<8200> {{1}}\r\ny)\r\nX1 OK done
+        S: * 1 FETCH (UID 7 BODY[]<20> {{1}}\r\ny)\r\nX1 OK done
         -> append 1 y\
         -> origin 1 imap INBOX 5 7
         -> finish 1
         -> settle
+        -> C: e OK done
+        "#
+    ));
+    // The client does nothing else either.
+    lasting(&format!(
+        r#"
+        {DOWNLOAD}
+        S: )\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<10> {{10}}
+        -> C: 0123456789)
         -> C: d OK done
+        rest
+        -> S: X1 FETCH 1 (UID BODY.PEEK[]<20.262144>)
         "#
     ));
 }
@@ -147,7 +161,7 @@ fn a_part_has_the_whole_message_fetched_before_the_reply() {
         -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
         C: d NOOP
         outstanding yes
-        S: * 3 FETCH (UID 7 INTERNALDATE "01-Jan-2024 00:00:00 +0000" BODY[]<0> {9}\r\nwhole )\r\n*)\r\n* 2 EXPUNGE
+        S: * 3 FETCH (UID 7 INTERNALDATE "01-Jan-2024 00:00:00 +0000" BODY[]<0> {10}\r\nwhole )\r\n*)\r\n* 2 EXPUNGE
         -> begin 1 joe@example.org INBOX
         -> append 1 whole )
         -> append 1 *\
@@ -170,7 +184,7 @@ fn a_part_has_the_whole_message_fetched_before_the_reply() {
         -> C: e OK done
         "#,
     );
-    assert_eq!(recorder.fetched, 9);
+    assert_eq!(recorder.fetched, 10);
 }
 
 #[test]
@@ -230,7 +244,7 @@ fn our_answers_are_swallowed_and_what_is_said_by_the_way_passes() {
 
 #[test]
 fn several_messages_are_fetched_together_and_the_big_ones_to_their_end() {
-    let piece = "x".repeat(65536);
+    let piece = "x".repeat(16);
     lasting(&format!(
         r#"
         C: c UID FETCH 7:9 (BODY.PEEK[1])
@@ -239,8 +253,8 @@ fn several_messages_are_fetched_together_and_the_big_ones_to_their_end() {
         -> C: * 1 FETCH (UID 7 BODY[1] "a")
         -> C: * 2 FETCH (UID 8 BODY[1] "b")
         -> C: * 3 FETCH (UID 9 BODY[1] "c")
-        -> S: X1 UID FETCH 7:9 (UID INTERNALDATE BODY.PEEK[]<0.65536>)
-        S: * 1 FETCH (UID 7 BODY[]<0> "one")\r\n* 2 FETCH (UID 8 BODY[]<0> {{65536}}\r\n{piece})\r\n* 3 FETCH (BODY[]<0> "three" UID 9)\r\nX1 OK done
+        -> S: X1 UID FETCH 7:9 (UID INTERNALDATE BODY.PEEK[]<0.16>)
+        S: * 1 FETCH (UID 7 BODY[]<0> "one")\r\n* 2 FETCH (UID 8 BODY[]<0> {{16}}\r\n{piece})\r\n* 3 FETCH (BODY[]<0> "three" UID 9)\r\nX1 OK done
         -> begin 1 joe@example.org INBOX
         -> append 1 one\
         -> origin 1 imap INBOX 5 7
@@ -252,8 +266,8 @@ fn several_messages_are_fetched_together_and_the_big_ones_to_their_end() {
         -> origin 3 imap INBOX 5 9
         -> finish 3
         -> settle
-        -> S: X2 UID FETCH 8 (UID BODY.PEEK[]<65536.262144>)
-        S: * 2 FETCH (UID 8 BODY[]<65536> NIL)\r\nX2 OK done
+        -> S: X2 UID FETCH 8 (UID BODY.PEEK[]<16.262144>)
+        S: * 2 FETCH (UID 8 BODY[]<16> NIL)\r\nX2 OK done
         -> origin 2 imap INBOX 5 8
         -> finish 2
         -> settle
@@ -438,7 +452,7 @@ fn pipelined_commands_keep_their_order_and_idle_and_select_wait() {
         -> C: * 1 FETCH (UID 7 BODY[1] "a")
         -> C: c OK done
         -> C: * 2 FETCH (UID 8 BODY[1] "b")
-        -> S: X1 UID FETCH 7:8 (UID INTERNALDATE BODY.PEEK[]<0.65536>)
+        -> S: X1 UID FETCH 7:8 (UID INTERNALDATE BODY.PEEK[]<0.16>)
         S: * 1 FETCH (UID 7 BODY[]<0> "one")\r\n* 2 FETCH (UID 8 BODY[]<0> "two")
         -> begin 1 joe@example.org INBOX
         -> append 1 one\
@@ -469,23 +483,17 @@ fn pipelined_commands_keep_their_order_and_idle_and_select_wait() {
 
 #[test]
 fn a_client_that_left_has_its_messages_fetched_to_the_end() {
-    let chunk = "x".repeat(8200);
     lasting(&format!(
         r#"
-        C: c UID FETCH 7 (UID BODY[]<0.8200>)
-        -> S: c UID FETCH 7 (UID BODY[]<0.8200>)
-        S: * 1 FETCH (UID 7 BODY[]<0> {{8200}}\r\n{chunk}\
-        -> begin 1 joe@example.org INBOX
-        -> append 1 {chunk}\
-        -> C: * 1 FETCH (UID 7 BODY[]<0> {{8200}}
-        -> C: {chunk}\
+        {DOWNLOAD}
         eof C
         outstanding yes
-        S: )\r\nc OK done
-        -> S: X1 UID FETCH 7 (UID BODY.PEEK[]<8200.262144>)
-        -> C: )
-        -> C: c OK done
-        S: * 1 FETCH (UID 7 BODY[]<8200> "y")\r\nX1 OK done
+        S: )\r\nd OK done
+        -> S: X1 UID FETCH 7 (UID BODY.PEEK[]<20.262144>)
+        -> C: * 1 FETCH (UID 7 BODY[]<10> {{10}}
+        -> C: 0123456789)
+        -> C: d OK done
+        S: * 1 FETCH (UID 7 BODY[]<20> "y")\r\nX1 OK done
         -> append 1 y\
         -> origin 1 imap INBOX 5 7
         -> finish 1
