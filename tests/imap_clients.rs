@@ -10,6 +10,7 @@ use support::client::{curl, fetchmail, getmail, private};
 use support::dovecot::{Mailbox, entries, token};
 use support::proxy::{nine, section};
 use support::spool::{Expected, received, sent};
+use support::wire::timeless;
 use support::*;
 
 const IMAP_PY: &str = include_str!("support/imap.py");
@@ -647,29 +648,6 @@ fn a_big_append_while_a_big_fetch_streams() {
 /// What BODY[HEADER] and BODY[TEXT] are together: of a message without a blank line, Dovecot makes the header end with one.
 fn header_and_text(message: &[u8]) -> Vec<u8> {
     message.to_vec()
-}
-
-/// Without what Dovecot says about time: how long it took, and (in APPENDUID) when a folder was made.
-fn timeless(heard: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(heard.len());
-    for line in heard.split_inclusive(|&byte| byte == b'\n') {
-        let duration = find(line, b" secs).").and_then(|end| line[..end].iter().rposition(|&byte| byte == b'('));
-        match (find(line, b"[APPENDUID "), duration) {
-            (None, None) => out.extend(line),
-            (None, Some(end)) => out.extend(&line[..end]),
-            (Some(at), _) => {
-                out.extend(&line[..at + 11]);
-                out.extend(
-                    line[at + 11..].iter().skip_while(|byte| byte.is_ascii_digit()).take_while(|&&byte| byte != b'('),
-                );
-            }
-        }
-    }
-    out
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
 }
 
 fn sorted(mut messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

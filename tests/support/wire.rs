@@ -273,6 +273,32 @@ pub fn all_mail(lab: &Lab, at: Endpoint, user: &str) -> BTreeMap<String, Vec<Vec
     all
 }
 
+/// Without what Dovecot says about time: how long it took, and (in APPENDUID) when a folder was made.
+pub fn timeless(heard: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(heard.len());
+    for line in heard.split_inclusive(|&byte| byte == b'\n') {
+        // Most lines are a message's, and have none of it: looking for the first octet is much faster.
+        let duration = if line.contains(&b'(') { find(line, b" secs).") } else { None };
+        let duration = duration.and_then(|end| line[..end].iter().rposition(|&byte| byte == b'('));
+        let appended = if line.contains(&b'[') { find(line, b"[APPENDUID ") } else { None };
+        match (appended, duration) {
+            (None, None) => out.extend(line),
+            (None, Some(end)) => out.extend(&line[..end]),
+            (Some(at), _) => {
+                out.extend(&line[..at + 11]);
+                out.extend(
+                    line[at + 11..].iter().skip_while(|byte| byte.is_ascii_digit()).take_while(|&&byte| byte != b'('),
+                );
+            }
+        }
+    }
+    out
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
 /// `{n}` at the end of a data line.
 fn literal(line: &[u8]) -> Option<usize> {
     let inner = line.strip_suffix(b"}\r\n")?;
