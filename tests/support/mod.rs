@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 pub const PASSWORD: &str = "s3kr3t-Pa55";
 
 /// For an IMAP proxy that keeps what clients read, and nothing else.
-pub const UNFOLLOWED: &str = "";
+pub const UNFOLLOWED: &str = "follow = no\n";
 
 /// How long a server may take to greet.
 pub const START: Duration = Duration::from_secs(20);

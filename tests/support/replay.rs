@@ -27,6 +27,7 @@ pub const BIG: usize = 104;
 pub const FORWARDED: usize = 105;
 /// A message that no script reads.
 pub const UNREAD: usize = 106;
+pub const ALL: [usize; 6] = [SMALL, LETTER, PARTS, BIG, FORWARDED, UNREAD];
 
 pub const DIRECT: &str = "direct@example.org";
 pub const PASSED: &str = "passed@example.org";
@@ -97,11 +98,23 @@ impl Scene {
     /// Fails unless with and without the proxy the client hears the same, and afterwards the server has the same messages with
     /// the same flags. What is kept is not looked at.
     pub fn replay(&self, script: &str) {
+        self.replay_and_compare(script, |responses| responses.concat());
+    }
+
+    /// The same, but it does not matter when the client hears what.
+    pub fn replay_in_any_order(&self, script: &str) {
+        self.replay_and_compare(script, |mut responses| {
+            responses.sort();
+            responses.concat()
+        });
+    }
+
+    fn replay_and_compare(&self, script: &str, comparable: fn(Vec<Vec<u8>>) -> Vec<u8>) {
         let run = |at: Endpoint, user: &str| {
             self.fill(user);
             let mut reader = Reader::login(&self.lab, at, user);
             reader.play(script);
-            reader.bye()
+            comparable(reader.responses())
         };
         assert_same(&run(self.direct, DIRECT), &run(self.passed, PASSED), "what the client hears");
         self.same_mail();
@@ -155,7 +168,7 @@ pub fn replay(kept: &[usize], script: &str) {
 pub struct Reader {
     pub wire: Wire,
     inbox: Vec<Mail>,
-    heard: Vec<u8>,
+    heard: Vec<Vec<u8>>,
     left: bool,
 }
 
@@ -184,12 +197,45 @@ impl Reader {
     }
 
     /// Leaves, if the script did not; gives all that was heard after the login.
-    pub fn bye(mut self) -> Vec<u8> {
+    pub fn bye(self) -> Vec<u8> {
+        self.responses().concat()
+    }
+
+    fn responses(mut self) -> Vec<Vec<u8>> {
         if !self.left {
             self.say(&["LOGOUT"]);
         }
-        self.heard.extend(self.wire.rest());
+        self.heard.push(self.wire.rest());
         self.heard
+    }
+
+    /// Stays in IDLE until [`Reader::wake_up`] is called with the tag that this gives.
+    pub fn fall_idle(&mut self) -> String {
+        let tag = self.wire.next_tag();
+        self.wire.send(format!("{tag} IDLE\r\n").as_bytes());
+        self.heard.push(self.wire.imap_until(&tag));
+        tag
+    }
+
+    pub fn wake_up(&mut self, tag: &str) {
+        self.wire.send(b"DONE\r\n");
+        self.heard.push(timeless(&self.wire.imap_until(tag)));
+    }
+
+    /// Waits, without asking for anything, until the server says this.
+    pub fn hear(&mut self, line: &str) {
+        loop {
+            let response = self.wire.imap_response();
+            self.heard.push(timeless(&response));
+            if response.starts_with(line.as_bytes()) {
+                return;
+            }
+        }
+    }
+
+    /// Closes the connection without a word.
+    pub fn hang_up(self) {
+        drop(self.wire);
     }
 
     /// Sends these commands at once, and hears all the answers. Those of several commands are sorted: which comes first may
@@ -215,7 +261,7 @@ impl Reader {
         if commands.len() > 1 {
             responses.sort();
         }
-        self.heard.extend(responses.concat());
+        self.heard.extend(responses);
     }
 
     /// Downloads what the command names, and checks that nothing is missing.
@@ -226,7 +272,7 @@ impl Reader {
         loop {
             let asked = if chunks.knows_end { len.min(whole.len() - got.len()) } else { len };
             let answer = self.wire.imap_ok(&format!("{}<{}.{asked}>{}", chunks.before, got.len(), chunks.behind));
-            self.heard.extend(timeless(&answer));
+            self.heard.push(timeless(&answer));
             let chunk = literals(&answer).concat();
             got.extend(&chunk);
             if chunk.len() < asked || chunks.knows_end && got.len() == whole.len() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use native_tls::{Certificate, TlsConnector, TlsStream};
@@ -75,6 +75,12 @@ impl Wire {
             Stream::Plain(stream) => stream.write_all(bytes).unwrap(),
             Stream::Tls(stream) => stream.write_all(bytes).unwrap(),
         }
+    }
+
+    /// Tells the server that nothing more comes; its answers can still be read.
+    pub fn finish_sending(&mut self) {
+        let Stream::Plain(stream) = &self.stream else { panic!("a TLS stream is closed as a whole") };
+        stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// One line with its CRLF.
