@@ -75,11 +75,16 @@ pub struct Scene {
 impl Scene {
     /// With these lines for the proxy's section.
     pub fn new(more: &str) -> Scene {
+        Scene::with(Tls::None, more)
+    }
+
+    /// The same for clients that use TLS so; the proxy does what they do.
+    pub fn with(tls: Tls, more: &str) -> Scene {
         let lab = Lab::new();
         let dovecot = Dovecot::start(&lab);
-        let direct = dovecot.endpoint(Kind::Imap, Tls::None);
-        let proxy = Proxy::start(&lab, &section(&lab, "a", Tls::None, direct, more));
-        let passed = proxy.endpoint(Kind::Imap, "a", Tls::None);
+        let direct = dovecot.endpoint(Kind::Imap, tls);
+        let proxy = Proxy::start(&lab, &section(&lab, "a", tls, direct, more));
+        let passed = proxy.endpoint(Kind::Imap, "a", tls);
         Scene { lab, dovecot, proxy, direct, passed }
     }
 
