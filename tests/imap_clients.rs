@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use support::client::{curl, fetchmail, getmail, private};
-use support::dovecot::{Mailbox, entries, token};
+use support::client::{curl, fetchmail, getmail, maildirs, private};
+use support::dovecot::{Mailbox, token};
 use support::proxy::{nine, section};
 use support::spool::{Expected, received, sent};
+use support::wire::timeless;
 use support::*;
 
 const IMAP_PY: &str = include_str!("support/imap.py");
@@ -649,29 +649,6 @@ fn header_and_text(message: &[u8]) -> Vec<u8> {
     message.to_vec()
 }
 
-/// Without what Dovecot says about time: how long it took, and (in APPENDUID) when a folder was made.
-fn timeless(heard: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(heard.len());
-    for line in heard.split_inclusive(|&byte| byte == b'\n') {
-        let duration = find(line, b" secs).").and_then(|end| line[..end].iter().rposition(|&byte| byte == b'('));
-        match (find(line, b"[APPENDUID "), duration) {
-            (None, None) => out.extend(line),
-            (None, Some(end)) => out.extend(&line[..end]),
-            (Some(at), _) => {
-                out.extend(&line[..at + 11]);
-                out.extend(
-                    line[at + 11..].iter().skip_while(|byte| byte.is_ascii_digit()).take_while(|&&byte| byte != b'('),
-                );
-            }
-        }
-    }
-    out
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
-}
-
 fn sorted(mut messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     messages.sort();
     messages
@@ -697,22 +674,12 @@ fn mbsync(lab: &Lab, at: Endpoint, mechanism: &str, user: &str, home: &Path) {
     run_with_input("mbsync", &["-c", home.join("mbsyncrc").to_str().unwrap(), "-a"], b"", home).ok();
 }
 
-/// All messages below a folder of Maildirs, by folder, without what mbsync marks them with.
+/// All messages below a folder of Maildirs, without what mbsync marks them with.
 fn tree(root: &Path) -> Vec<u8> {
-    let mut found: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-    let mut todo = vec![root.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in entries(&dir) {
-            let parent = dir.file_name().unwrap().to_str().unwrap();
-            if entry.is_dir() {
-                todo.push(entry);
-            } else if ["new", "cur"].contains(&parent) {
-                let folder = dir.parent().unwrap().strip_prefix(root).unwrap().display().to_string();
-                found.entry(folder).or_default().push(tuidless(&fs::read(&entry).unwrap()));
-            }
-        }
-    }
-    let folders = found.into_iter().map(|(folder, messages)| [folder.as_bytes(), &sorted(messages).concat()].concat());
+    let folders = maildirs(root).into_iter().map(|(folder, messages)| {
+        let messages = messages.iter().map(|message| tuidless(message)).collect();
+        [folder.as_bytes(), &sorted(messages).concat()].concat()
+    });
     folders.collect::<Vec<_>>().concat()
 }
 

@@ -1,5 +1,6 @@
 //! Running client programs, with a deadline.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -168,6 +169,25 @@ pub fn getmail(lab: &Lab, at: Endpoint, retriever: &str, user: &str, more: &str)
     let mut got: Vec<Vec<u8>> = entries(&home.join("mail/new")).iter().map(|file| fs::read(file).unwrap()).collect();
     got.sort();
     got
+}
+
+/// All messages in the Maildirs below a folder, sorted, by the Maildir's path in it.
+pub fn maildirs(root: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut found: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in entries(&dir) {
+            let parent = dir.file_name().unwrap().to_str().unwrap();
+            if entry.is_dir() {
+                todo.push(entry);
+            } else if ["new", "cur"].contains(&parent) {
+                let folder = dir.parent().unwrap().strip_prefix(root).unwrap().display().to_string();
+                found.entry(folder).or_default().push(fs::read(&entry).unwrap());
+            }
+        }
+    }
+    found.values_mut().for_each(|messages| messages.sort());
+    found
 }
 
 /// Writes a file that only its owner may read: it holds a password.

@@ -221,6 +221,13 @@ impl Mailbox {
         dir
     }
 
+    /// The UID of the next message in a folder where there are none yet.
+    pub fn next_uid(&self, folder: &str, uid: usize) {
+        let list = self.folder(folder).join("dovecot-uidlist");
+        let text = fs::read_to_string(&list).unwrap().replace(" N1 ", &format!(" N{uid} "));
+        fs::write(&list, text).unwrap();
+    }
+
     /// Adds a message as a file of these very bytes; messages get their UIDs in the order in which they were put.
     pub fn put(&self, folder: &str, place: Place, bytes: &[u8]) {
         let dir = self.folder(folder);

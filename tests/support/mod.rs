@@ -12,6 +12,7 @@ pub mod dovecot;
 pub mod lab;
 pub mod postfix;
 pub mod proxy;
+pub mod replay;
 pub mod spool;
 pub mod wire;
 
@@ -28,6 +29,9 @@ use std::time::{Duration, Instant};
 
 /// The one password that every private server accepts, for any user.
 pub const PASSWORD: &str = "s3kr3t-Pa55";
+
+/// For an IMAP proxy that keeps what clients read, and nothing else.
+pub const UNFOLLOWED: &str = "follow = no\n";
 
 /// How long a server may take to greet.
 pub const START: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use native_tls::{Certificate, TlsConnector, TlsStream};
@@ -75,6 +75,12 @@ impl Wire {
             Stream::Plain(stream) => stream.write_all(bytes).unwrap(),
             Stream::Tls(stream) => stream.write_all(bytes).unwrap(),
         }
+    }
+
+    /// Tells the server that nothing more comes; its answers can still be read.
+    pub fn finish_sending(&mut self) {
+        let Stream::Plain(stream) = &self.stream else { panic!("a TLS stream is closed as a whole") };
+        stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// One line with its CRLF.
@@ -271,6 +277,32 @@ pub fn all_mail(lab: &Lab, at: Endpoint, user: &str) -> BTreeMap<String, Vec<Vec
     }
     wire.imap_ok("LOGOUT");
     all
+}
+
+/// Without what Dovecot says about time: how long it took, and (in APPENDUID) when a folder was made.
+pub fn timeless(heard: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(heard.len());
+    for line in heard.split_inclusive(|&byte| byte == b'\n') {
+        // Most lines are a message's, and have none of it: looking for the first octet is much faster.
+        let duration = if line.contains(&b'(') { find(line, b" secs).") } else { None };
+        let duration = duration.and_then(|end| line[..end].iter().rposition(|&byte| byte == b'('));
+        let appended = if line.contains(&b'[') { find(line, b"[APPENDUID ") } else { None };
+        match (appended, duration) {
+            (None, None) => out.extend(line),
+            (None, Some(end)) => out.extend(&line[..end]),
+            (Some(at), _) => {
+                out.extend(&line[..at + 11]);
+                out.extend(
+                    line[at + 11..].iter().skip_while(|byte| byte.is_ascii_digit()).take_while(|&&byte| byte != b'('),
+                );
+            }
+        }
+    }
+    out
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
 }
 
 /// `{n}` at the end of a data line.
