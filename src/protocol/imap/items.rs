@@ -4,7 +4,8 @@
 
 use super::command::parse_len;
 
-/// So many octets from the beginning of a text or part are a preview, as mail programs show them in lists: they set off nothing.
+/// So many octets from the beginning of a text or part are a preview, as mail programs show them in lists: they set off nothing. But who asks so
+/// without `.PEEK`, which marks the message as seen, or for the part of a single message (JavaMail asks for as much of a part as it has) reads it.
 pub(super) const PREVIEW_LEN_MAX: u64 = 4096;
 
 /// What one FETCH command asks for.
@@ -26,8 +27,14 @@ impl Wants {
     /// Reads one line of a FETCH command.
     pub(super) fn parse(text: &[u8]) -> Wants {
         let mut wants = Wants::default();
+        let (mut previous, mut single) = (Vec::new(), false);
         for item in items(text) {
-            wants.add(&item.to_ascii_uppercase());
+            let item = item.to_ascii_uppercase();
+            if previous == b"FETCH" {
+                single = item.iter().all(u8::is_ascii_digit);
+            }
+            wants.add(&item, single);
+            previous = item;
         }
         wants
     }
@@ -43,7 +50,8 @@ impl Wants {
         }
     }
 
-    fn add(&mut self, item: &[u8]) {
+    /// `single`: of one message.
+    fn add(&mut self, item: &[u8], single: bool) {
         if matches!(item, b"RFC822" | b"RFC822.PEEK") {
             (self.whole, self.content) = (true, true);
             return;
@@ -60,7 +68,10 @@ impl Wants {
             return;
         }
         self.content = true;
-        let is_preview = partial.is_some_and(|(from, count)| from == 0 && count <= PREVIEW_LEN_MAX);
+        let peeks = item.windows(6).any(|window| window == b".PEEK[");
+        let is_part = !matches!(section, b"" | b"TEXT");
+        let is_beginning = partial.is_some_and(|(from, count)| from == 0 && count <= PREVIEW_LEN_MAX);
+        let is_preview = is_beginning && peeks && !(is_part && single);
         match (section, partial) {
             (b"", None) => self.whole = true,
             (b"", Some(partial)) => self.chunk = Some(self.chunk.map_or(partial, |other| other.max(partial))),
@@ -105,7 +116,8 @@ mod tests {
     use super::*;
 
     fn wants(items: &str) -> Wants {
-        Wants::parse(format!("a UID FETCH 1:* {items}").as_bytes())
+        let set = if items.starts_with(' ') { "7" } else { "1:*" };
+        Wants::parse(format!("a UID FETCH {set} {items}").as_bytes())
     }
 
     #[test]
@@ -127,6 +139,9 @@ mod tests {
             ("BODY.PEEK[TEXT]<9.20>", Wants { text_chunk: Some(20), reads: true, ..content }),
             ("BODY.PEEK[1.2]", Wants { reads: true, ..content }),
             ("BODY.PEEK[1]<0.512>", content),
+            (" BODY.PEEK[TEXT]<0.512>", Wants { text_chunk: Some(512), ..content }),
+            (" BODY.PEEK[1]<0.512>", Wants { reads: true, ..content }),
+            ("BODY[1]<0.512>", Wants { reads: true, ..content }),
             ("BODY.PEEK[1]<0.1048576>", Wants { reads: true, ..content }),
             ("BINARY.PEEK[1.2]", Wants { reads: true, ..content }),
             ("BODY[1", none),

@@ -280,8 +280,8 @@ fn several_messages_are_fetched_together_and_the_big_ones_to_their_end() {
 fn previews_and_headers_set_off_nothing() {
     lasting(
         r#"
-        C: c UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[1.MIME] BODY[1]<0.512>)
-        -> S: c UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[1.MIME] BODY[1]<0.512>)
+        C: c UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[1.MIME] BODY.PEEK[1]<0.512>)
+        -> S: c UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[1.MIME] BODY.PEEK[1]<0.512>)
         S: * 1 FETCH (UID 7 BODY[TEXT]<0> "text" BODY[HEADER.FIELDS (SUBJECT)] "S: x" BODY[1.MIME] "a" BODY[1]<0> "b")
         -> C: * 1 FETCH (UID 7 BODY[TEXT]<0> "text" BODY[HEADER.FIELDS (SUBJECT)] "S: x" BODY[1.MIME] "a" BODY[1]<0> "b")
         S: * 2 FETCH (UID 8 BODY[TEXT] "without an origin")\r\nc OK done
