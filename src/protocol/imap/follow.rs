@@ -175,7 +175,7 @@ impl Imap {
 
     /// IDLE goes on to the server once there is nothing left for us to do.
     pub(super) fn let_idle_go(&mut self, host: &mut dyn Host) {
-        let busy = self.own.is_busy() || self.follows() || !self.own.due.list.is_empty();
+        let busy = self.own.is_busy() || self.follows() || self.own.can_fetch();
         if busy || !self.server.is_between_responses() {
             return;
         }

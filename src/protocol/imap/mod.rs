@@ -305,7 +305,7 @@ impl Imap {
     }
 
     fn end(&mut self, end: End, host: &mut dyn Host) {
-        self.abandon_due("the session ended before it could be fetched whole", host);
+        self.over(host);
         self.phase = Phase::Ended;
         host.end(end);
     }
@@ -322,6 +322,7 @@ impl Imap {
         self.capture.forget();
         self.own.follow.begin(mailbox.as_ref().map_or(0, |mailbox| mailbox.exists));
         self.mailbox = mailbox;
+        self.come_back(host);
     }
 
     /// Lets the client and ourselves go on by turns as far as the server need not speak.
@@ -421,7 +422,9 @@ impl Protocol for Imap {
     }
 
     fn over(&mut self, host: &mut dyn Host) {
-        self.abandon_due("the session ended before it could be fetched whole", host);
+        const WHY: &str = "the session ended before it could be fetched whole";
+        self.abandon_due(WHY, host);
+        self.abandon_elsewhere(WHY, host);
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -442,7 +442,7 @@ fn what_the_archive_does_not_take_turns_the_reply_into_a_no() {
 }
 
 #[test]
-fn pipelined_commands_keep_their_order_and_idle_and_select_wait() {
+fn pipelined_commands_keep_their_order_and_select_waits() {
     lasting(
         r#"
         C: c UID FETCH 7 BODY[1]\r\nd UID FETCH 8 BODY[1]\r\ne SELECT Work
@@ -466,17 +466,6 @@ fn pipelined_commands_keep_their_order_and_idle_and_select_wait() {
         -> settle
         -> S: e SELECT Work
         -> C: d OK done
-        "#,
-    );
-    lasting(
-        r#"
-        C: c UID FETCH 7 BODY[1]\r\nd IDLE
-        -> S: c UID FETCH 7 BODY[1]
-        -> S: d IDLE
-        S: * 1 FETCH (UID 7 BODY[1] "a")\r\nc OK done\r\n+ idling
-        -> C: * 1 FETCH (UID 7 BODY[1] "a")
-        -> C: c OK done
-        -> C: + idling
         "#,
     );
 }
