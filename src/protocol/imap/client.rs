@@ -274,7 +274,8 @@ impl Imap {
             Mode::Idle if self.client.line.text().eq_ignore_ascii_case(b"DONE") => {
                 self.client.mode = Mode::Line;
                 match self.client.held_idle.take() {
-                    Some(idle) => self.reply(&[&idle.tag[..], b" OK Idle completed.\r\n"].concat(), host),
+                    // The server ends it in its own words, and may say what it could not before.
+                    Some(idle) => self.send_idle(&idle, true, host),
                     None => host.send(Side::Server, b"DONE\r\n"),
                 }
             }
@@ -300,7 +301,7 @@ impl Imap {
 
     fn first_line(&mut self, host: &mut dyn Host) -> bool {
         self.own.follow.disturb();
-        if self.commands.is_full() || self.own.is_busy() {
+        if self.commands.is_full() || self.own.is_busy() || self.commands.idle_is_to_end() {
             return false;
         }
         self.client.leaving = None;

@@ -137,7 +137,7 @@ enum Kind {
         begun: bool,
         /// The client has heard `+` from us already.
         told: bool,
-        /// We have said DONE: the client has left.
+        /// DONE is ours to say, or said: the client has left, or has said it before the server knew of its IDLE.
         done: bool,
     },
     Logout,
@@ -234,15 +234,21 @@ impl Outstanding {
         self.list.iter().map(messages).sum()
     }
 
-    /// The IDLE whose `+` has not come yet: that it has, and whether the client knows already. Nothing sent behind it is asked to go on before that.
-    fn idle_begins(&mut self) -> Option<bool> {
+    /// The IDLE whose `+` has not come yet: that it has; whether the client knows already, and whether it has ended it. Nothing sent behind it is
+    /// asked to go on before that.
+    fn idle_begins(&mut self) -> Option<(bool, bool)> {
         self.list.iter_mut().find_map(|pending| match &mut pending.kind {
-            Kind::Idle { begun, told, .. } if !*begun => {
+            Kind::Idle { begun, told, done } if !*begun => {
                 *begun = true;
-                Some(*told)
+                Some((*told, *done))
             }
             _ => None,
         })
+    }
+
+    /// The client has ended an IDLE that has not begun at the server.
+    fn idle_is_to_end(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { begun: false, done: true, .. }))
     }
 
     fn has_idle(&self) -> bool {

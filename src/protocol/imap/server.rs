@@ -436,9 +436,12 @@ impl Imap {
     }
 
     fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
-        if let Some(told) = self.commands.idle_begins() {
+        if let Some((told, done)) = self.commands.idle_begins() {
             if !told {
                 host.send(Side::Client, line);
+            }
+            if done {
+                host.send(Side::Server, b"DONE\r\n");
             }
             return;
         }

@@ -43,14 +43,15 @@ fn an_idle_with_something_due_begins_with_us() {
     let big = "x".repeat(30);
     for (done, answers) in [
         // The client hears no more before our piece is here.
-        ("C: DONE", "-> C: d OK Idle completed."),
+        ("C: DONE", "-> S: d IDLE"),
         ("", "-> S: d IDLE"),
     ] {
         let idling = match done {
             "" => {
                 "S: + idling\n-> nothing\nS: * 3 EXPUNGE\n-> C: * 3 EXPUNGE\nC: DONE\n-> S: DONE\nS: d OK done\n-> C: d OK done"
             }
-            _ => "C: e NOOP\n-> S: e NOOP",
+            // What comes behind it waits until the server is out of it.
+            _ => "C: e NOOP\n-> nothing\nS: + idling\n-> S: DONE\n-> S: e NOOP\nS: d OK done\n-> C: d OK done",
         };
         lasting(&format!(
             r#"
