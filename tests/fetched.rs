@@ -54,31 +54,40 @@ fn what_the_readme_says_is_what_is_fetched() {
         }
         measured.push((row, kilobytes(last)));
     };
-    run("reads messages whole (Outlook, mbsync, getmail, Thunderbird offline)", &[
-        "SELECT INBOX \n UID FETCH 101:* (UID FLAGS BODY.PEEK[])",
-    ]);
-    run("reads them in chunks, to the end (Thunderbird, iOS, Evolution)", &[
-        "SELECT INBOX \n UID FETCH 104 (UID RFC822.SIZE BODY[]<65536+8192..>) \n UID FETCH 103 (UID BODY.PEEK[]<393216..>)",
-    ]);
-    run("reads header and text (fetchmail, Geary)", &[
-        "SELECT INBOX \n FETCH 3:4 RFC822.HEADER \n FETCH 3:4 BODY.PEEK[TEXT]",
-    ]);
-    run("lists the folder, with previews of 2 KB", &[
-        "SELECT INBOX \n UID FETCH 101:* (FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)] BODY.PEEK[TEXT]<0.2048>)",
-    ]);
+    run(
+        "reads messages whole (Outlook, mbsync, getmail, Thunderbird offline)",
+        &["SELECT INBOX \n UID FETCH 101:* (UID FLAGS BODY.PEEK[])"],
+    );
+    run(
+        "reads them in chunks, to the end (Thunderbird, iOS, Evolution)",
+        &[
+            "SELECT INBOX \n UID FETCH 104 (UID RFC822.SIZE BODY[]<65536+8192..>) \n UID FETCH 103 (UID BODY.PEEK[]<393216..>)",
+        ],
+    );
+    run(
+        "reads header and text (fetchmail, Geary)",
+        &["SELECT INBOX \n FETCH 3:4 RFC822.HEADER \n FETCH 3:4 BODY.PEEK[TEXT]"],
+    );
+    run(
+        "lists the folder, with previews of 2 KB",
+        &[
+            "SELECT INBOX \n UID FETCH 101:* (FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)] BODY.PEEK[TEXT]<0.2048>)",
+        ],
+    );
     let text = "SELECT INBOX \n UID FETCH 103 (BODY.PEEK[1.1])";
     run("reads only the text of the 100 KB message, not its attachments (K-9, FairEmail, Roundcube)", &[text]);
     let parts = "SELECT INBOX \n UID FETCH 104 (BODY.PEEK[1]) \n UID FETCH 104 (BODY.PEEK[2]<65536..end>)";
     run("reads all parts of the 1,500 KB message", &[parts]);
-    run("stops the download of the 1,500 KB message after 64 KB", &[
-        "SELECT INBOX \n UID FETCH 104 (BODY.PEEK[]<0.65536>)",
-    ]);
+    run(
+        "stops the download of the 1,500 KB message after 64 KB",
+        &["SELECT INBOX \n UID FETCH 104 (BODY.PEEK[]<0.65536>)"],
+    );
     run("deletes the 100 KB message unread", &["SELECT INBOX \n UID STORE 103 +FLAGS (\\Deleted) \n EXPUNGE"]);
     run("moves the 100 KB message unread to the trash", &["SELECT INBOX \n UID MOVE 103 Trash"]);
-    run("deletes a message that it has read before, whole or by parts", &[
-        text,
-        "SELECT INBOX \n UID STORE 103 +FLAGS (\\Deleted) \n EXPUNGE",
-    ]);
+    run(
+        "deletes a message that it has read before, whole or by parts",
+        &[text, "SELECT INBOX \n UID STORE 103 +FLAGS (\\Deleted) \n EXPUNGE"],
+    );
     run("reads again, in another session or with another program, what was read before", &[parts, parts]);
 
     let followed = Proxy::start(&scene.lab, &section(&scene.lab, "f", Tls::None, scene.direct, "follow = inbox\n"));
@@ -87,7 +96,8 @@ fn what_the_readme_says_is_what_is_fetched() {
     reader.play("SELECT INBOX \n FETCH 1:* (FLAGS UID)");
     wait_until("all is kept", START * 3, || followed.spool().list().len() == inbox().len());
     reader.bye();
-    measured.push(("stays connected with `follow = inbox`, and reads nothing", kilobytes(fetched(&followed, PASSED, 1))));
+    measured
+        .push(("stays connected with `follow = inbox`, and reads nothing", kilobytes(fetched(&followed, PASSED, 1))));
 
     let direct = scene.dovecot.endpoint(Kind::Pop3, Tls::None);
     let pop3 = Proxy::start(&scene.lab, &section(&scene.lab, "p", Tls::None, direct, ""));

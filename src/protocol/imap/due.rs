@@ -220,8 +220,4 @@ impl Known {
     pub(super) fn renumbered(&mut self) {
         self.sequence_numbers.clear();
     }
-
-    pub(super) fn clear(&mut self) {
-        *self = Known::default();
-    }
 }

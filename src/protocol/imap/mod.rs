@@ -219,6 +219,7 @@ impl Outstanding {
                 None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
             },
             Item::Text if self.wants().any(|wants| wants.text_chunk.is_some_and(fits)) => reads(),
+            Item::Header if self.wants().any(|wants| wants.header_chunk) => Reading::Passing,
             Item::Piece => reads(),
             _ => Reading::AsNamed,
         };
@@ -323,8 +324,7 @@ impl Imap {
     /// The session is no longer in a mailbox, or in another one: what was known of its messages is void.
     fn select(&mut self, mailbox: Option<Mailbox>, host: &mut dyn Host) {
         self.abandon_due("the client left the folder before it could be fetched whole", host);
-        self.own.known.clear();
-        self.own.given_up.clear();
+        self.own.forget();
         self.capture.forget();
         self.own.follow.begin(mailbox.as_ref().map_or(0, |mailbox| mailbox.exists));
         self.mailbox = mailbox;

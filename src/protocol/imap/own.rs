@@ -46,8 +46,10 @@ pub(super) struct Own {
     pub(super) due: Due,
     /// Kept in this session.
     pub(super) known: Known,
-    /// The server does not give them, or they are too large: not tried again in this session but for a deletion.
-    pub(super) given_up: Known,
+    /// The server does not give them: not tried again in this session but for a deletion.
+    given_up: Known,
+    /// The archive does not take them, and never will.
+    pub(super) too_large: Known,
     /// The server's way with chunks is not to be trusted.
     pub(super) in_one: bool,
     /// The server wants less of us: only what is deleted is still asked for.
@@ -124,6 +126,7 @@ impl Own {
             due: Due::default(),
             known: Known::default(),
             given_up: Known::default(),
+            too_large: Known::default(),
             in_one: false,
             backing_off: false,
             follow: Follow::default(),
@@ -188,9 +191,17 @@ impl Own {
         self.due.list.iter().any(|message| self.kind(message).is_some())
     }
 
+    /// Another mailbox, or none.
+    pub(super) fn forget(&mut self) {
+        for known in [&mut self.known, &mut self.given_up, &mut self.too_large] {
+            *known = Known::default();
+        }
+    }
+
     pub(super) fn expunged(&mut self, sequence_number: u32) -> Option<Message> {
         self.known.expunged(sequence_number);
         self.given_up.expunged(sequence_number);
+        self.too_large.expunged(sequence_number);
         self.follow.expunged(sequence_number);
         if let Some(flight) = &mut self.flight {
             flight.whole.retain(|which| which.sequence_number != Some(sequence_number));
@@ -202,6 +213,7 @@ impl Own {
     pub(super) fn renumbered(&mut self) -> Vec<Message> {
         self.known.renumbered();
         self.given_up.renumbered();
+        self.too_large.renumbered();
         self.follow.renumbered();
         if let Some(flight) = &mut self.flight {
             flight.whole.iter_mut().for_each(|which| which.sequence_number = None);
@@ -237,6 +249,10 @@ impl Imap {
     pub(super) fn got_in_part(&mut self, which: Which, host: &mut dyn Host) {
         if self.is_known(which, host) || self.own.given_up.has(which) {
             return;
+        }
+        if self.own.too_large.has(which) && host.refuses() {
+            // Its octets have passed; that they are all that was wanted does not.
+            return self.commands.fetches().for_each(|withheld| *withheld = Some(Refused::TooLarge));
         }
         self.make_due(Message::read(which), host);
     }
@@ -529,6 +545,10 @@ impl Imap {
         }
         if self.client.leaving.is_some() {
             self.own.leaving_octets += flight.octets;
+        }
+        if refused.is_some() {
+            // It would fail with the next one too.
+            self.own.follow.stop();
         }
         if let (Some(refused), Some(gate)) = (refused, &mut self.own.gate) {
             gate.refuse(super::gate::Obstacle::Archive(refused));
