@@ -2,7 +2,7 @@
 //!
 //! The command is held back while we ask which of its messages are not kept yet (by SEARCH for those that are marked as deleted, by FETCH of UIDs),
 //! fetch those (`own`), and then let it pass. Could one not be kept, the command is answered NO and nothing is deleted. What one look finds beyond
-//! `FOUND_MAX` is looked for again once the first are kept.
+//! `FOUND_MAX`, and what comes meanwhile, is looked for again once the first are kept.
 
 use super::client::{Command, Verdict};
 use super::command::Args;
@@ -30,7 +30,7 @@ pub(super) struct Gate {
     set: Option<Vec<u8>>,
     /// Only messages that are marked as deleted go.
     marked_only: bool,
-    /// There were more than could be taken at once.
+    /// There were more than could be taken at once, or messages have come since: a set such as `1:*` names them too.
     more: bool,
     looks: u32,
     found: usize,
@@ -78,6 +78,11 @@ impl Gate {
             Some(set) if !self.marked_only => Step::Resolve(set.clone()),
             _ => Step::Search,
         };
+    }
+
+    /// Messages have come.
+    pub(super) fn grows(&mut self) {
+        self.more = true;
     }
 
     /// The deletion must not pass.
@@ -196,7 +201,7 @@ impl Imap {
             gate.more = true;
             set.truncate(set[..SET_LEN_MAX].rfind(',').unwrap_or(0));
         }
-        gate.step = if set.is_empty() { Step::Open } else { Step::Resolve(set.into_bytes()) };
+        gate.step = if set.is_empty() { Step::Fetching } else { Step::Resolve(set.into_bytes()) };
     }
 
     /// A message that the deletion names.

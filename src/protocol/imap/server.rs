@@ -295,9 +295,13 @@ impl Imap {
 
     fn exists(&mut self, number: u32) {
         self.opening.exists = number;
-        if let Some(mailbox) = &mut self.mailbox {
-            mailbox.exists = number;
+        let Some(mailbox) = &mut self.mailbox else { return };
+        if number > mailbox.exists
+            && let Some(gate) = &mut self.own.gate
+        {
+            gate.grows();
         }
+        mailbox.exists = number;
     }
 
     /// EXPUNGE of this message: the later ones move down (RFC 9051, section 7.5.1).

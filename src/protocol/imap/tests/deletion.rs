@@ -208,3 +208,26 @@ fn a_set_that_is_none_becomes_no_command_of_ours() {
         "#,
     );
 }
+
+#[test]
+fn a_message_that_comes_while_a_deletion_is_held_back_is_kept_too() {
+    lasting(
+        r#"
+        known imap INBOX 5 7
+        C: c UID STORE 1:* +FLAGS (\\Deleted)
+        -> S: X1 UID FETCH 1:* (UID)
+        S: * 9 FETCH (UID 7)\r\n* 10 EXISTS\r\nX1 OK done
+        -> C: * 10 EXISTS
+        -> S: X2 UID FETCH 1:* (UID)
+        S: * 9 FETCH (UID 7)\r\n* 10 FETCH (UID 8)\r\nX2 OK done
+        -> S: X3 UID FETCH 8 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: * 10 FETCH (UID 8 BODY[]<0> "x")\r\nX3 OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 x\
+        -> origin 1 imap INBOX 5 8
+        -> finish 1
+        -> settle
+        -> S: c UID STORE 1:* +FLAGS (\\Deleted)
+        "#,
+    );
+}
