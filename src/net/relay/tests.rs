@@ -170,6 +170,7 @@ struct Options {
     login: Duration,
     idle: Duration,
     gone: Duration,
+    finish: Duration,
     identified: bool,
     acceptor: Option<Acceptor>,
     connector: Option<Connector>,
@@ -179,7 +180,16 @@ const LONG: Duration = Duration::from_secs(60);
 
 impl Default for Options {
     fn default() -> Options {
-        Options { small: false, login: LONG, idle: LONG, gone: LONG, identified: true, acceptor: None, connector: None }
+        Options {
+            small: false,
+            login: LONG,
+            idle: LONG,
+            gone: LONG,
+            finish: LONG,
+            identified: true,
+            acceptor: None,
+            connector: None,
+        }
     }
 }
 
@@ -194,7 +204,7 @@ fn rig(mut protocol: impl Protocol + 'static, options: Options) -> Rig {
             idle_timeout: options.idle,
             client_closed_wait: options.gone,
             client_gone_wait: options.gone,
-            finish_wait: FINISH_WAIT,
+            finish_wait: options.finish,
             acceptor: options.acceptor.as_ref(),
             connector: options.connector.as_ref(),
             stop: stop_read.as_fd(),
@@ -645,4 +655,81 @@ fn a_server_that_breaks_off_is_a_fault_with_a_farewell() {
     assert_eq!(read_line(&mut rig.client), "BYE Lost\r\n");
     drop(rig.client);
     assert_eq!(fault(&rig.relay.join().unwrap().0), "the server closed the connection before it had answered");
+}
+
+/// Asks the server for `more` while nobody speaks, so often; goes on asking when the client has left, until the server says `that is all`.
+struct Errand {
+    left: u32,
+    client_left: bool,
+}
+
+impl Protocol for Errand {
+    fn input(&mut self, from: Side, bytes: &[u8], host: &mut dyn Host) -> usize {
+        if from == Side::Client {
+            host.send(Side::Server, bytes);
+        } else if bytes.ends_with(b"that is all\n") {
+            host.end(End::Orderly("done"));
+        }
+        bytes.len()
+    }
+    fn eof(&mut self, from: Side, _: &mut dyn Host) {
+        self.client_left |= from == Side::Client;
+    }
+    fn tls_started(&mut self, _: Side, _: &mut dyn Host) {}
+    fn outstanding(&self) -> bool {
+        true
+    }
+    fn finishing(&self) -> bool {
+        self.client_left
+    }
+    fn rest(&self) -> Option<Duration> {
+        (self.left > 0).then_some(Duration::from_millis(20))
+    }
+    fn rested(&mut self, host: &mut dyn Host) {
+        self.left -= 1;
+        host.send(Side::Server, b"more\n");
+    }
+    fn farewell(&self, _: Farewell) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[test]
+fn a_protocol_is_told_that_nobody_speaks_and_no_more_often_than_it_wants() {
+    let mut rig = rig(Errand { left: 2, client_left: false }, Options::default());
+    assert_eq!(read_line(&mut rig.server), "more\n");
+    assert_eq!(read_line(&mut rig.server), "more\n");
+    rig.client.write_all(b"hello\n").unwrap();
+    assert_eq!(read_line(&mut rig.server), "hello\n");
+    rig.server.write_all(b"that is all\n").unwrap();
+    let (report, ..) = rig.relay.join().unwrap();
+    assert!(matches!(report.end, End::Orderly("done")));
+    assert!(report.polls < 30, "it spins: {}", report.polls);
+}
+
+#[test]
+fn what_is_due_is_fetched_when_the_client_is_gone_within_a_limit_of_its_own() {
+    for how in ["closed", "reset"] {
+        // The other limits would end it at once.
+        let options = Options { gone: Duration::from_secs(1), ..Options::default() };
+        let mut rig = rig(Errand { left: 75, client_left: false }, options.clone());
+        let Rig { client, server, .. } = &mut rig;
+        if how == "reset" {
+            reset(client.try_clone().unwrap());
+        }
+        drop(std::mem::replace(client, pair(false).0));
+        // It is silent for no longer than `client_closed_wait`, and takes longer than that in all.
+        for _ in 0..75 {
+            assert_eq!(read_line(server), "more\n", "{how}");
+            server.write_all(b"there\n").unwrap();
+        }
+        server.write_all(b"that is all\n").unwrap();
+        let (report, ..) = rig.relay.join().unwrap();
+        assert!(matches!(report.end, End::Orderly("done")), "{how}: {:?}", report.end);
+    }
+    let options = Options { finish: Duration::from_millis(100), ..Options::default() };
+    let rig = self::rig(Errand { left: 0, client_left: false }, options);
+    drop(rig.client);
+    let (report, ..) = rig.relay.join().unwrap();
+    assert_eq!(fault(&report), "the client left, and the server did not give in time what was due to the archive");
 }

@@ -28,6 +28,8 @@ pub(super) struct ClientSide {
     command: Option<Command>,
     /// The line that waits may delete a message that is on its way.
     pub(super) holds_deletion: bool,
+    /// The line that waits leaves the mailbox; true: for good, by LOGOUT.
+    pub(super) leaving: Option<bool>,
     /// The client is in IDLE, and the server does not know yet.
     pub(super) held_idle: Option<HeldIdle>,
 }
@@ -104,6 +106,7 @@ impl ClientSide {
             line_ready: false,
             command: None,
             holds_deletion: false,
+            leaving: None,
             held_idle: None,
         }
     }
@@ -266,10 +269,13 @@ impl Imap {
     fn client_line(&mut self, host: &mut dyn Host) -> bool {
         match self.client.mode {
             Mode::Sasl => self.sasl_line(host),
+            // What is answered to us meanwhile may hold an EXPUNGE: the client has to be in a command.
+            Mode::Idle if self.client.held_idle.is_some() && self.own.is_busy() => return false,
             Mode::Idle if self.client.line.text().eq_ignore_ascii_case(b"DONE") => {
                 self.client.mode = Mode::Line;
                 match self.client.held_idle.take() {
-                    Some(idle) => self.reply(&[&idle.tag[..], b" OK Idle completed.\r\n"].concat(), host),
+                    // The server ends it in its own words, and may say what it could not before.
+                    Some(idle) => self.send_idle(&idle, true, host),
                     None => host.send(Side::Server, b"DONE\r\n"),
                 }
             }
@@ -295,9 +301,10 @@ impl Imap {
 
     fn first_line(&mut self, host: &mut dyn Host) -> bool {
         self.own.follow.disturb();
-        if self.commands.is_full() || self.own.is_busy() {
+        if self.commands.is_full() || self.own.is_busy() || self.commands.idle_is_to_end() {
             return false;
         }
+        self.client.leaving = None;
         let line = self.client.line.text();
         let mut words = line.splitn(3, |&b| b == b' ');
         let tag = words.next().unwrap_or_default().to_vec();

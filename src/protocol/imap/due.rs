@@ -162,9 +162,11 @@ impl Due {
     pub(super) fn renumbered(&mut self) -> Vec<Message> {
         let mut lost = Vec::new();
         for mut message in std::mem::take(&mut self.list) {
-            message.which.sequence_number = None;
             match message.which.uid {
-                Some(_) => self.list.push_back(message),
+                Some(_) => {
+                    message.which.sequence_number = None;
+                    self.list.push_back(message);
+                }
                 None => lost.push(message),
             }
         }
@@ -217,9 +219,5 @@ impl Known {
 
     pub(super) fn renumbered(&mut self) {
         self.sequence_numbers.clear();
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Known::default();
     }
 }

@@ -175,14 +175,20 @@ impl Imap {
 
     /// IDLE goes on to the server once there is nothing left for us to do.
     pub(super) fn let_idle_go(&mut self, host: &mut dyn Host) {
-        let busy = self.own.is_busy() || self.follows() || !self.own.due.list.is_empty();
+        let busy = self.own.is_busy() || self.follows() || self.own.can_fetch();
         if busy || !self.server.is_between_responses() {
             return;
         }
-        let Some(idle) = self.client.held_idle.take() else { return };
+        if let Some(idle) = self.client.held_idle.take() {
+            self.send_idle(&idle, false, host);
+        }
+    }
+
+    /// The client has heard `+` for this IDLE already; `done`: and has ended it.
+    pub(super) fn send_idle(&mut self, idle: &HeldIdle, done: bool, host: &mut dyn Host) {
         self.commands.push(&idle.tag);
         if let Some(pending) = self.commands.find(&idle.tag) {
-            pending.kind = Kind::Idle { begun: false, told: true, done: false };
+            pending.kind = Kind::Idle { begun: false, told: true, done };
         }
         host.send(Side::Server, &idle.line);
     }

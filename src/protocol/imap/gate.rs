@@ -260,11 +260,12 @@ fn deletion(command: &Command) -> Option<Deletion> {
     }
 }
 
-/// Whether the flags of a STORE set `\Deleted`.
+/// Whether the flags of a STORE set `\Deleted`, or its labels move the message away (Gmail's `X-GM-LABELS`).
 fn marks_as_deleted(mut args: Args<'_>) -> bool {
     let text = args.remaining_text().to_ascii_uppercase();
     let has = |what: &[u8]| text.windows(what.len()).any(|window| window == what);
-    has(br"\DELETED") && !has(b"-FLAGS")
+    let labels = has(b"X-GM-LABELS") && !has(b"-X-GM-LABELS") && (has(br"\TRASH") || has(br"\SPAM"));
+    labels || has(br"\DELETED") && !has(b"-FLAGS")
 }
 
 fn shut(obstacle: Obstacle) -> String {

@@ -17,6 +17,8 @@ pub(super) struct Wants {
     pub(super) chunk: Option<(u64, u64)>,
     /// A chunk of the text, of so many octets at most: what calls itself the text may be only that.
     pub(super) text_chunk: Option<u64>,
+    /// A chunk of the header: what calls itself the header may be only that.
+    pub(super) header_chunk: bool,
     /// Texts or parts, more of them than a preview.
     pub(super) reads: bool,
     /// Whatever of the message's content, previews included.
@@ -50,6 +52,7 @@ impl Wants {
             whole: self.whole || other.whole,
             chunk: self.chunk.or(other.chunk),
             text_chunk: self.text_chunk.max(other.text_chunk),
+            header_chunk: self.header_chunk || other.header_chunk,
             reads: self.reads || other.reads,
             content: self.content || other.content,
         }
@@ -70,6 +73,7 @@ impl Wants {
         let Some(end) = rest.iter().position(|&b| b == b']') else { return };
         let (section, partial) = (&rest[..end], partial(&rest[end + 1..]));
         if is_metadata(section) {
+            self.header_chunk |= section == b"HEADER" && partial.is_some();
             return;
         }
         self.content = true;
@@ -132,6 +136,7 @@ mod tests {
         for (items, expected) in [
             ("(FLAGS UID RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY RFC822.HEADER)", none),
             ("(BODY.PEEK[HEADER.FIELDS (SUBJECT \"X]\")] BODY[1.MIME] BODY[2.HEADER] BODY[0] BINARY.SIZE[1])", none),
+            ("BODY.PEEK[HEADER]<0.100>", Wants { header_chunk: true, ..none }),
             ("body.peek[]", Wants { whole: true, ..content }),
             ("(UID RFC822)", Wants { whole: true, ..content }),
             ("rfc822.peek", Wants { whole: true, ..content }),

@@ -5,7 +5,7 @@ use crate::protocol::Origin;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mailbox {
-    /// As the client named it, quotes and literals undone.
+    /// As the client named it, quotes and literals undone; `INBOX` in whatever case as such.
     pub(super) name: Vec<u8>,
     /// UIDVALIDITY. None where the server told none, or its UIDs do not last (`UIDNOTSTICKY`, RFC 4315).
     pub(super) uid_validity: Option<u32>,
@@ -33,6 +33,7 @@ pub(super) struct Opening {
 
 impl Opening {
     pub(super) fn mailbox(self, name: Vec<u8>, read_only: bool) -> Mailbox {
+        let name = if name.eq_ignore_ascii_case(b"INBOX") { b"INBOX".to_vec() } else { name };
         let uid_validity = self.uid_validity.filter(|_| !self.uids_do_not_last);
         Mailbox { name, uid_validity, exists: self.exists, read_only }
     }

@@ -137,7 +137,7 @@ enum Kind {
         begun: bool,
         /// The client has heard `+` from us already.
         told: bool,
-        /// We have said DONE: the client has left.
+        /// DONE is ours to say, or said: the client has left, or has said it before the server knew of its IDLE.
         done: bool,
     },
     Logout,
@@ -223,6 +223,7 @@ impl Outstanding {
                 None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
             },
             Item::Text if self.wants().any(|wants| wants.text_chunk.is_some_and(fits)) => reads(),
+            Item::Header if self.wants().any(|wants| wants.header_chunk) => Reading::Passing,
             Item::Piece => reads(),
             _ => Reading::AsNamed,
         };
@@ -238,15 +239,21 @@ impl Outstanding {
         self.list.iter().map(messages).sum()
     }
 
-    /// The IDLE whose `+` has not come yet: that it has, and whether the client knows already. Nothing sent behind it is asked to go on before that.
-    fn idle_begins(&mut self) -> Option<bool> {
+    /// The IDLE whose `+` has not come yet: that it has; whether the client knows already, and whether it has ended it. Nothing sent behind it is
+    /// asked to go on before that.
+    fn idle_begins(&mut self) -> Option<(bool, bool)> {
         self.list.iter_mut().find_map(|pending| match &mut pending.kind {
-            Kind::Idle { begun, told, .. } if !*begun => {
+            Kind::Idle { begun, told, done } if !*begun => {
                 *begun = true;
-                Some(*told)
+                Some((*told, *done))
             }
             _ => None,
         })
+    }
+
+    /// The client has ended an IDLE that has not begun at the server.
+    fn idle_is_to_end(&self) -> bool {
+        self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { begun: false, done: true, .. }))
     }
 
     fn has_idle(&self) -> bool {
@@ -309,7 +316,7 @@ impl Imap {
     }
 
     fn end(&mut self, end: End, host: &mut dyn Host) {
-        self.abandon_due("the session ended before it could be fetched whole", host);
+        self.over(host);
         self.phase = Phase::Ended;
         host.end(end);
     }
@@ -321,11 +328,11 @@ impl Imap {
     /// The session is no longer in a mailbox, or in another one: what was known of its messages is void.
     fn select(&mut self, mailbox: Option<Mailbox>, host: &mut dyn Host) {
         self.abandon_due("the client left the folder before it could be fetched whole", host);
-        self.own.known.clear();
-        self.own.given_up.clear();
+        self.own.forget();
         self.capture.forget();
         self.own.follow.begin(mailbox.as_ref().map_or(0, |mailbox| mailbox.exists));
         self.mailbox = mailbox;
+        self.come_back(host);
     }
 
     /// Lets the client and ourselves go on by turns as far as the server need not speak.
@@ -425,7 +432,9 @@ impl Protocol for Imap {
     }
 
     fn over(&mut self, host: &mut dyn Host) {
-        self.abandon_due("the session ended before it could be fetched whole", host);
+        const WHY: &str = "the session ended before it could be fetched whole";
+        self.abandon_due(WHY, host);
+        self.abandon_elsewhere(WHY, host);
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -14,7 +14,7 @@
 use super::due::{Due, Known, Message, Which};
 use super::follow::Follow;
 use super::gate::Gate;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Opening};
 use super::{Imap, Kind, Pending, Phase, set};
 use crate::archive::Destination;
 use crate::logging::{escape, quote};
@@ -27,9 +27,13 @@ const BATCH_PIECE_LEN: u64 = if cfg!(test) { 16 } else { 64 * 1024 };
 /// A piece of a message alone, octets.
 pub(super) const PIECE_LEN: u64 = 256 * 1024;
 /// A tagged reply is held no longer than until so many octets came.
-const HOLD_OCTETS_MAX: u64 = 512 * 1024;
+/// (So few in the unit tests, whose transcripts are played once for every octet.)
+const HOLD_OCTETS_MAX: u64 = if cfg!(test) { 30 } else { 512 * 1024 };
 /// UIDs asked for in one command.
 const RESOLVE_MAX: usize = 500;
+/// Messages that are due in other folders. Those that have begun to come are open drafts: at most so many.
+const ELSEWHERE_MAX: usize = 100;
+const ELSEWHERE_DRAFTS_MAX: usize = 4;
 
 /// See the module.
 pub(super) struct Own {
@@ -42,15 +46,21 @@ pub(super) struct Own {
     pub(super) due: Due,
     /// Kept in this session.
     pub(super) known: Known,
-    /// The server does not give them, or they are too large: not tried again in this session but for a deletion.
-    pub(super) given_up: Known,
+    /// The server does not give them: not tried again in this session but for a deletion.
+    given_up: Known,
+    /// The archive does not take them, and never will.
+    pub(super) too_large: Known,
     /// The server's way with chunks is not to be trusted.
     pub(super) in_one: bool,
     /// The server wants less of us: only what is deleted is still asked for.
     backing_off: bool,
     pub(super) follow: Follow,
-    /// The client waits for what is due, or has left: an EXPUNGE does no harm.
-    pub(super) uids_allowed: bool,
+    /// What the client left behind when it went to another folder.
+    elsewhere: Vec<Elsewhere>,
+    /// The client waits in a command that may be answered with EXPUNGE, or has left.
+    uids_allowed: bool,
+    /// Octets that came since the client wants to leave the folder.
+    leaving_octets: u64,
     /// The client has left, and we went on without it.
     alone: bool,
 }
@@ -77,7 +87,15 @@ pub(super) enum Work {
         from: u64,
         count: Option<u64>,
     },
+    /// EXAMINE of a folder that the client has left.
+    Reopen(Mailbox, Opening),
     Logout,
+}
+
+/// A message that is due in a folder that is not selected any more.
+struct Elsewhere {
+    mailbox: Mailbox,
+    message: Message,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,10 +126,13 @@ impl Own {
             due: Due::default(),
             known: Known::default(),
             given_up: Known::default(),
+            too_large: Known::default(),
             in_one: false,
             backing_off: false,
             follow: Follow::default(),
+            elsewhere: Vec::new(),
             uids_allowed: false,
+            leaving_octets: 0,
             alone: false,
         }
     }
@@ -129,6 +150,14 @@ impl Own {
     /// Whether FETCH responses are.
     pub(super) fn fetches(&self) -> bool {
         self.flight.as_ref().is_some_and(|flight| matches!(flight.work, Work::Resolve(_) | Work::Content { .. }))
+    }
+
+    /// What the server tells of a folder that we open for ourselves.
+    pub(super) fn reopening(&mut self) -> Option<&mut Opening> {
+        match self.flight.as_mut().map(|flight| &mut flight.work) {
+            Some(Work::Reopen(_, opening)) => Some(opening),
+            _ => None,
+        }
     }
 
     /// A tag of the client's: ours must not begin like it.
@@ -158,13 +187,21 @@ impl Own {
         }
     }
 
-    fn can_fetch(&self) -> bool {
+    pub(super) fn can_fetch(&self) -> bool {
         self.due.list.iter().any(|message| self.kind(message).is_some())
+    }
+
+    /// Another mailbox, or none.
+    pub(super) fn forget(&mut self) {
+        for known in [&mut self.known, &mut self.given_up, &mut self.too_large] {
+            *known = Known::default();
+        }
     }
 
     pub(super) fn expunged(&mut self, sequence_number: u32) -> Option<Message> {
         self.known.expunged(sequence_number);
         self.given_up.expunged(sequence_number);
+        self.too_large.expunged(sequence_number);
         self.follow.expunged(sequence_number);
         if let Some(flight) = &mut self.flight {
             flight.whole.retain(|which| which.sequence_number != Some(sequence_number));
@@ -176,6 +213,7 @@ impl Own {
     pub(super) fn renumbered(&mut self) -> Vec<Message> {
         self.known.renumbered();
         self.given_up.renumbered();
+        self.too_large.renumbered();
         self.follow.renumbered();
         if let Some(flight) = &mut self.flight {
             flight.whole.iter_mut().for_each(|which| which.sequence_number = None);
@@ -212,6 +250,10 @@ impl Imap {
         if self.is_known(which, host) || self.own.given_up.has(which) {
             return;
         }
+        if self.own.too_large.has(which) && host.refuses() {
+            // Its octets have passed; that they are all that was wanted does not.
+            return self.commands.fetches().for_each(|withheld| *withheld = Some(Refused::TooLarge));
+        }
         self.make_due(Message::read(which), host);
     }
 
@@ -243,16 +285,97 @@ impl Imap {
         }
     }
 
-    /// Whether all that the client has got of the selected mailbox is kept: it may go elsewhere.
-    pub(super) fn nothing_is_due(&mut self, host: &mut dyn Host) -> bool {
+    /// The client wants to leave the mailbox. True: all that it has got of it is kept, or so much has come meanwhile that the rest is to wait until it
+    /// comes back or has nothing more to say.
+    pub(super) fn may_leave(&mut self, for_good: bool, host: &mut dyn Host) -> bool {
+        if self.commands.message_is_coming() || self.own.is_busy() {
+            return false;
+        }
         self.stop_downloads(true, host);
         self.own.due.drop_followed(host);
-        self.own.due.list.is_empty() && !self.commands.message_is_coming()
+        if !for_good && self.own.leaving_octets >= HOLD_OCTETS_MAX {
+            self.leave_behind(host);
+        }
+        let may = self.own.due.list.is_empty() && (!for_good || self.own.elsewhere.is_empty());
+        if may {
+            self.own.leaving_octets = 0;
+        }
+        may
+    }
+
+    /// What has a name that lasts can be fetched later.
+    fn leave_behind(&mut self, host: &mut dyn Host) {
+        let Some(mailbox) = self.mailbox.as_ref().filter(|mailbox| mailbox.uid_validity.is_some()) else { return };
+        for mut message in std::mem::take(&mut self.own.due.list) {
+            if message.which.uid.is_none() || self.own.elsewhere.len() >= ELSEWHERE_MAX {
+                self.own.due.list.push_back(message);
+                continue;
+            }
+            let drafts = self.own.elsewhere.iter().filter(|other| other.message.progress.is_some()).count();
+            if drafts >= ELSEWHERE_DRAFTS_MAX {
+                message.drop_progress(host);
+            }
+            message.which.sequence_number = None;
+            self.own.elsewhere.push(Elsewhere { mailbox: mailbox.clone(), message });
+        }
+    }
+
+    /// The mailbox is selected (again): what was left behind there is due.
+    pub(super) fn come_back(&mut self, host: &mut dyn Host) {
+        let Some(mailbox) = self.mailbox.clone() else { return };
+        let is_here = |other: &mut Elsewhere| other.mailbox.name == mailbox.name;
+        let here: Vec<Elsewhere> = self.own.elsewhere.extract_if(.., is_here).collect();
+        for Elsewhere { mailbox: before, mut message } in here {
+            if before.uid_validity == mailbox.uid_validity {
+                self.make_due(message, host);
+            } else {
+                message.drop_progress(host);
+                self.missed(
+                    message.which,
+                    "the server has given the folder new UIDs before it could be fetched whole",
+                    host,
+                );
+            }
+        }
+    }
+
+    /// Opens the next folder where something was left behind. The client needs the selected one no more.
+    fn reopen(&mut self, host: &mut dyn Host) {
+        while let Some(first) = self.own.elsewhere.first() {
+            let mailbox = first.mailbox.clone();
+            if !mailbox.name.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
+                && let Ok(name) = std::str::from_utf8(&mailbox.name)
+            {
+                let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+                return self.command(&format!("EXAMINE \"{quoted}\""), Work::Reopen(mailbox, Opening::default()), host);
+            }
+            self.leave_for_good(&mailbox, "its folder's name cannot be said again", host);
+        }
+    }
+
+    fn reopened(&mut self, mailbox: Mailbox, opening: Opening, status: &[u8], line: &[u8], host: &mut dyn Host) {
+        if status != b"OK" {
+            let why = format!("the server does not open its folder again: {}", quote(words(line)));
+            self.select(None, host);
+            return self.leave_for_good(&mailbox, &why, host);
+        }
+        self.select(Some(opening.mailbox(mailbox.name, true)), host);
+        self.own.follow.stop();
+    }
+
+    fn leave_for_good(&mut self, mailbox: &Mailbox, why: &str, host: &mut dyn Host) {
+        let is_there = |other: &mut Elsewhere| other.mailbox.name == mailbox.name;
+        let left: Vec<Elsewhere> = self.own.elsewhere.extract_if(.., is_there).collect();
+        for Elsewhere { mailbox, mut message } in left {
+            message.drop_progress(host);
+            missed(Some(&mailbox), message.which, why, host);
+        }
     }
 
     /// Whether something is due to the archive, or may be once the server has answered.
     pub(super) fn is_due(&self) -> bool {
         !self.own.due.list.is_empty()
+            || !self.own.elsewhere.is_empty()
             || self.own.is_busy()
             || self.capture.chunks.has_downloads()
             || self.commands.message_is_coming()
@@ -264,8 +387,8 @@ impl Imap {
             return false;
         }
         let left = self.client_left && !self.client.line_waits();
+        self.own.uids_allowed = left || self.client.held_idle.is_some() || self.client.leaving.is_some();
         if left {
-            self.own.uids_allowed = true;
             self.stop_downloads(true, host);
         }
         if !self.commands.list.is_empty() || !self.server.is_between_responses() {
@@ -287,9 +410,14 @@ impl Imap {
             self.release(host);
             return true;
         }
+        let for_good = left || self.client.leaving == Some(true);
         if self.own.can_fetch() {
             self.own.alone |= left;
             self.fetch_due(host);
+        } else if for_good && !self.own.elsewhere.is_empty() {
+            self.own.alone |= left;
+            self.reopen(host);
+            return self.own.flight.is_none();
         } else if left && std::mem::take(&mut self.own.alone) {
             self.command("LOGOUT", Work::Logout, host);
         }
@@ -386,6 +514,10 @@ impl Imap {
                 let in_one = count.is_none();
                 self.content_over(flight, in_one, status, line, host);
             }
+            Work::Reopen(mailbox, opening) => {
+                let (mailbox, opening) = (mailbox.clone(), *opening);
+                self.reopened(mailbox, opening, status, line, host);
+            }
             Work::Logout => self.end(End::Orderly("client closed"), host),
         }
         true
@@ -410,6 +542,13 @@ impl Imap {
         if let Some(held) = &mut self.own.held {
             held.octets += flight.octets;
             held.refused = held.refused.or(refused);
+        }
+        if self.client.leaving.is_some() {
+            self.own.leaving_octets += flight.octets;
+        }
+        if refused.is_some() {
+            // It would fail with the next one too.
+            self.own.follow.stop();
         }
         if let (Some(refused), Some(gate)) = (refused, &mut self.own.gate) {
             gate.refuse(super::gate::Obstacle::Archive(refused));
@@ -466,15 +605,7 @@ impl Imap {
 
     /// Tells the administrator which message is not kept.
     pub(super) fn missed(&self, which: Which, why: &str, host: &mut dyn Host) {
-        let folder = self.mailbox.as_ref().map_or_else(|| "-".to_owned(), |mailbox: &Mailbox| escape(&mailbox.name));
-        let name = match which {
-            Which { uid: Some(uid), .. } => format!("uid={uid}"),
-            Which { sequence_number: Some(number), .. } => format!("number={number}"),
-            _ => "number=-".to_owned(),
-        };
-        host.not_kept(&format!(
-            "{why} (folder={folder} {name}); it is tried again when it is read or deleted in another session"
-        ));
+        missed(self.mailbox.as_ref(), which, why, host);
     }
 
     /// A message that was due is not in the mailbox any more.
@@ -498,9 +629,17 @@ impl Imap {
         self.own.follow.stop();
     }
 
+    /// The session ends: what is due in other folders will not come either.
+    pub(super) fn abandon_elsewhere(&mut self, why: &str, host: &mut dyn Host) {
+        for Elsewhere { mailbox, mut message } in std::mem::take(&mut self.own.elsewhere) {
+            message.drop_progress(host);
+            missed(Some(&mailbox), message.which, why, host);
+        }
+    }
+
     /// The client has left: its IDLE must not keep us from what is due.
     fn break_idle(&mut self, host: &mut dyn Host) {
-        if self.own.due.list.is_empty() {
+        if self.own.due.list.is_empty() && self.own.elsewhere.is_empty() {
             return;
         }
         if let [Pending { kind: Kind::Idle { begun: true, done: done @ false, .. }, .. }] =
@@ -510,6 +649,18 @@ impl Imap {
             host.send(Side::Server, b"DONE\r\n");
         }
     }
+}
+
+fn missed(mailbox: Option<&Mailbox>, which: Which, why: &str, host: &mut dyn Host) {
+    let folder = mailbox.map_or_else(|| "-".to_owned(), |mailbox| escape(&mailbox.name));
+    let name = match which {
+        Which { uid: Some(uid), .. } => format!("uid={uid}"),
+        Which { sequence_number: Some(number), .. } => format!("number={number}"),
+        _ => "number=-".to_owned(),
+    };
+    host.not_kept(&format!(
+        "{why} (folder={folder} {name}); it is tried again when it is read or deleted in another session"
+    ));
 }
 
 /// A server that says no because it is asked for too much (RFC 9051, section 7.1; `OVERQUOTA` and `THROTTLED` as big hosts say them).

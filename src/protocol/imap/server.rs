@@ -206,6 +206,7 @@ impl Imap {
                     }
                 }
             }
+            _ if self.own.reopening().is_some() => self.reopening_says(line, word, third, host),
             _ if is_status(word) => {
                 let line = capability::filter_status(line, self.capability_context(), true);
                 match capability::status_code(&line).as_deref() {
@@ -269,6 +270,19 @@ impl Imap {
         self.line_ended(end, host);
     }
 
+    /// A response while we open a folder for ourselves: not for the client, who has left or is waiting for nothing but the end.
+    fn reopening_says(&mut self, line: &[u8], word: &[u8], third: &[u8], host: &mut dyn Host) {
+        let code = capability::status_code(line);
+        let Some(opening) = self.own.reopening() else { return };
+        match (std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok()), code.as_deref()) {
+            (Some(number), _) if third == b"EXISTS" => opening.exists = number,
+            (_, Some(b"UIDVALIDITY")) => opening.uid_validity = capability::status_number(line),
+            (_, Some(b"UIDNOTSTICKY")) => opening.uids_do_not_last = true,
+            (_, Some(b"ALERT")) => host.send(Side::Client, line),
+            _ => {}
+        }
+    }
+
     /// UIDVALIDITY of the mailbox that is being selected. Told of one that is selected already it means that its UIDs do not last.
     fn learn_uid_validity(&mut self, line: &[u8]) {
         self.opening.uid_validity = capability::status_number(line);
@@ -307,8 +321,11 @@ impl Imap {
     fn vanished(&mut self, line: &[u8], host: &mut dyn Host) {
         self.capture.forget();
         self.stop_downloads(true, host);
-        for message in self.own.renumbered() {
-            self.gone(message, host);
+        for mut message in self.own.renumbered() {
+            message.drop_progress(host);
+            if message.read {
+                self.missed(message.which, "the server made its number void (VANISHED) and has not told its UID", host);
+            }
         }
         let uids = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
         let count = set::explicit(uids, usize::MAX).map_or(0, |uids| uids.len());
@@ -423,9 +440,12 @@ impl Imap {
     }
 
     fn continuation(&mut self, line: &[u8], host: &mut dyn Host) {
-        if let Some(told) = self.commands.idle_begins() {
+        if let Some((told, done)) = self.commands.idle_begins() {
             if !told {
                 host.send(Side::Client, line);
+            }
+            if done {
+                host.send(Side::Server, b"DONE\r\n");
             }
             return;
         }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 mod deletion;
 mod model;
 mod partial;
+mod quiet;
 
 use super::{FolderRules, Imap, Settings};
 use crate::config::{Follow, ImapFolders, OnArchiveFailure, Shared, TlsMode};
@@ -39,13 +40,17 @@ pub(super) fn shared() -> Shared {
 }
 
 fn run_with(listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorder {
+    run_following(Follow::No, listen_tls, upstream_tls, script)
+}
+
+fn run_following(follow: Follow, listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorder {
     let make = || {
         let settings = Settings {
             listen_tls,
             upstream_tls,
             default_domain: "example.org".to_string(),
             folders: Arc::new(FolderRules::new(&shared())),
-            follow: Follow::No,
+            follow,
             own_tag: "X".to_string(),
         };
         Box::new(Imap::new(settings)) as Box<dyn Protocol>

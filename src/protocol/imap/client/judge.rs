@@ -46,10 +46,13 @@ impl Imap {
                 self.judge_deletion(command, host)
             }
             b"CLOSE" => match self.judge_deletion(command, host) {
-                Verdict::Forward => self.judge_leaving(host),
+                Verdict::Forward => self.judge_leaving(false, host),
                 verdict => verdict,
             },
-            b"SELECT" | b"EXAMINE" | b"UNSELECT" | b"LOGOUT" => self.judge_leaving(host),
+            b"SELECT" | b"EXAMINE" | b"UNSELECT" => self.judge_leaving(false, host),
+            b"LOGOUT" => self.judge_leaving(true, host),
+            // What turns out to be due is fetched first: an IDLE is not broken.
+            b"IDLE" if self.commands.message_is_coming() => Verdict::Hold,
             b"IDLE" if end == LineEnd::Plain && self.holds_idle() => {
                 self.client.mode = Mode::Idle;
                 let line = [self.client.line.text(), b"\r\n"].concat();
@@ -73,13 +76,12 @@ impl Imap {
         }
     }
 
-    /// The client leaves the mailbox: what it has got of it in parts is kept first.
-    fn judge_leaving(&mut self, host: &mut dyn Host) -> Verdict {
-        if self.nothing_is_due(host) {
-            self.own.uids_allowed = false;
+    /// The client leaves the mailbox, or `for_good` the server: what it has got in parts is kept first.
+    fn judge_leaving(&mut self, for_good: bool, host: &mut dyn Host) -> Verdict {
+        if self.may_leave(for_good, host) {
             return Verdict::Forward;
         }
-        self.own.uids_allowed = true;
+        self.client.leaving = Some(for_good);
         Verdict::Hold
     }
 

@@ -215,7 +215,9 @@ impl Imap {
     fn own_refused(&mut self, at: usize, refused: Refused, host: &mut dyn Host) {
         let Some(mut message) = self.own.due.list.remove(at) else { return };
         message.drop_progress(host);
-        self.own.given_up.insert(message.which);
+        if refused == Refused::TooLarge {
+            self.own.too_large.insert(message.which);
+        }
         if let Some(flight) = self.own.flight.as_mut() {
             flight.refused = Some(refused);
         }

@@ -49,6 +49,7 @@ fn an_unread_message_is_kept_before_it_is_marked_as_deleted() {
         (r"UID STORE 7:9 +FLAGS (\\Deleted)", "UID "),
         (r"UID STORE 7:9 FLAGS.SILENT (\\seen \\DELETED)", "UID "),
         ("UID MOVE 7:9 Trash", "UID "),
+        (r"UID STORE 7:9 +X-GM-LABELS (\\Trash)", "UID "),
         (r"STORE 7:9 (UNCHANGEDSINCE 5) +FLAGS (\\Deleted)", ""),
         ("MOVE 7:9 \"Trash\"", ""),
     ] {
