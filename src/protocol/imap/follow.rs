@@ -159,7 +159,8 @@ impl Imap {
     pub(super) fn follow_resolved(&mut self, status: &[u8], line: &[u8], host: &mut dyn Host) {
         self.own.follow.candidates.sort_unstable_by_key(|which| which.sequence_number);
         self.own.follow.paid(0);
-        if status != b"OK" {
+        // What is gone and not told yet does not keep us from the others.
+        if status != b"OK" && !super::own::is_expunge_issued(line) {
             host.note(&format!(
                 "following stops here, the server says: {}",
                 crate::logging::quote(super::own::words(line))

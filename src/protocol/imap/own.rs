@@ -583,7 +583,11 @@ impl Imap {
         };
         for mut message in failed {
             message.drop_progress(host);
-            self.failed(message, &why, host);
+            // It was asked for alone: nothing is left to be kept, or to be deleted.
+            match in_one && is_expunge_issued(line) {
+                true => self.gone(message, host),
+                false => self.failed(message, &why, host),
+            }
         }
     }
 
@@ -668,6 +672,11 @@ fn wants_less(line: &[u8]) -> bool {
     let code = super::capability::status_code(line);
     let codes = [&b"OVERQUOTA"[..], b"THROTTLED", b"LIMIT", b"UNAVAILABLE", b"INUSE"];
     code.is_some_and(|code| codes.contains(&code.trim_ascii_end().strip_suffix(b"]").unwrap_or(&code)))
+}
+
+/// A server that says no because some of the messages are gone, of which it could not tell yet (RFC 5530).
+pub(super) fn is_expunge_issued(line: &[u8]) -> bool {
+    super::capability::status_code(line).is_some_and(|code| code.starts_with(b"EXPUNGEISSUED"))
 }
 
 /// A tagged line without its tag.

@@ -231,3 +231,21 @@ fn a_message_that_comes_while_a_deletion_is_held_back_is_kept_too() {
         "#,
     );
 }
+
+#[test]
+fn a_message_that_is_gone_keeps_no_deletion_back() {
+    lasting(
+        r#"
+        C: c CLOSE
+        -> S: X1 SEARCH DELETED
+        S: * SEARCH 1\r\nX1 OK done
+        -> S: X2 FETCH 1 (UID)
+        S: * 1 FETCH (UID 7)\r\nX2 OK done
+        -> S: X3 FETCH 1 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: X3 NO [EXPUNGEISSUED] some are gone
+        -> S: X4 FETCH 1 (UID INTERNALDATE BODY.PEEK[])
+        S: X4 NO [EXPUNGEISSUED] some are gone
+        -> S: c CLOSE
+        "#,
+    );
+}

@@ -344,3 +344,20 @@ fn what_is_left_behind_in_a_folder_is_fetched_when_the_client_comes_back_or_leav
         ));
     }
 }
+
+#[test]
+fn a_message_that_is_gone_does_not_keep_the_others_from_being_followed() {
+    following(
+        Follow::Inbox,
+        &format!(
+            r#"
+            {LASTING}
+            rest
+            -> S: X1 FETCH 1:9 (UID)
+            S: * 8 FETCH (UID 18)\r\nX1 NO [EXPUNGEISSUED] some are gone
+            rest
+            -> S: X2 FETCH 8 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            "#
+        ),
+    );
+}
