@@ -177,9 +177,11 @@ impl Own {
 
     /// Whether a message may be asked for now, and whether by its UID.
     fn kind(&self, message: &Message) -> Option<bool> {
-        let by_uid = self.uids_allowed
-            || self.held.as_ref().is_some_and(|held| held.by_uid)
-            || self.gate.as_ref().is_some_and(|gate| gate.by_uid);
+        let by_uid = match &self.held {
+            // Whatever the client has said behind it, it is still in this command.
+            Some(held) => held.by_uid,
+            None => self.uids_allowed || self.gate.as_ref().is_some_and(|gate| gate.by_uid),
+        };
         match message.which {
             Which { uid: Some(_), .. } if by_uid => Some(true),
             Which { sequence_number: Some(_), .. } => Some(false),

@@ -577,3 +577,18 @@ fn a_whole_message_is_kept_at_its_reply_although_a_chunk_is_asked_for_behind_it(
         "#,
     );
 }
+
+#[test]
+fn a_client_that_leaves_is_told_no_expunge_before_its_fetch_is_answered() {
+    lasting(
+        r#"
+        C: c FETCH 2 BODY[1]\r\nd LOGOUT
+        -> S: c FETCH 2 BODY[1]
+        S: * 2 FETCH (BODY[1] "part")\r\nc OK done
+        -> C: * 2 FETCH (BODY[1] "part")
+        -> S: X1 FETCH 2 (UID)
+        S: * 2 FETCH (UID 8)\r\nX1 OK done
+        -> S: X2 FETCH 2 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        "#,
+    );
+}
