@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::host::Stream;
-use super::server::{Effect, Intent, MAILBOXES, Server};
+use super::server::{Effect, Got, Intent, MAILBOXES, Server};
 use super::steps::{ITEMS, Say, Set};
 
 /// A command that is not answered.
@@ -41,6 +41,7 @@ pub(super) struct Client {
     answered: usize,
     pluses: usize,
     local_pluses: usize,
+    pub(super) got: Vec<Got>,
     /// A download: the message's UID, its next octet.
     download: Option<(u32, usize)>,
     /// A `NO` of the proxy's own.
@@ -230,6 +231,11 @@ impl Client {
         Some(Draft { name, by_uid, rest: format!("{set}{blank}{args}"), named })
     }
 
+    /// Whether it has said half a command.
+    pub(super) fn is_midway(&self) -> bool {
+        self.open.iter().any(|open| open.literal.is_some())
+    }
+
     /// Octets from the proxy. What it says next because of them.
     pub(super) fn hear(
         &mut self,
@@ -298,6 +304,7 @@ impl Client {
                 let name = first.map(|open| open.name.clone());
                 assert!(allowed, "{heard:?} while the client must not be told: {name:?} is in progress");
             }
+            self.got.extend(said.got);
             return self.apply(&said.effect);
         }
     }

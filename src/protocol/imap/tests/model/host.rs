@@ -28,6 +28,8 @@ pub(super) struct Kept {
     pub(super) folder: String,
     pub(super) origin: Option<Origin>,
     pub(super) date: Option<i64>,
+    /// The server may not have taken it: the session ended before it said so.
+    pub(super) unsure: bool,
 }
 
 impl Archive {
@@ -40,12 +42,13 @@ impl Archive {
         self.kept.contains_key(content)
     }
 
-    fn keep(&mut self, draft: Draft) {
+    fn keep(&mut self, draft: Draft, over: bool) {
         self.kept.entry(draft.content.clone()).or_insert(self.count);
         self.count += 1;
         self.origins.extend(draft.origin.clone());
-        let Draft { content, folder, origin, date, .. } = draft;
-        self.fresh.push(Kept { content, folder, origin, date });
+        let Draft { content, folder, origin, date, state } = draft;
+        let unsure = state == State::Prepared && over;
+        self.fresh.push(Kept { content, folder, origin, date, unsure });
     }
 
     fn refuses(&mut self) -> Option<Refused> {
@@ -161,7 +164,7 @@ impl SharedHost {
     pub(super) fn over(&mut self) -> usize {
         let (ready, open): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.drafts).into_values().partition(|draft| draft.state != State::Open);
-        ready.into_iter().for_each(|draft| self.archive.borrow_mut().keep(draft));
+        ready.into_iter().for_each(|draft| self.archive.borrow_mut().keep(draft, true));
         open.len()
     }
 
@@ -253,7 +256,7 @@ impl Host for SharedHost {
     fn commit(&mut self, draft: DraftId) {
         self.draft(draft, State::Prepared);
         let draft = self.drafts.remove(&draft).expect("the draft is gone");
-        self.archive.borrow_mut().keep(draft);
+        self.archive.borrow_mut().keep(draft, false);
     }
 
     fn finish(&mut self, draft: DraftId) {
@@ -266,7 +269,7 @@ impl Host for SharedHost {
             std::mem::take(&mut self.drafts).into_iter().partition(|(_, draft)| draft.state == State::Finished);
         self.drafts = others;
         refused?;
-        finished.into_values().for_each(|draft| self.archive.borrow_mut().keep(draft));
+        finished.into_values().for_each(|draft| self.archive.borrow_mut().keep(draft, false));
         Ok(())
     }
 

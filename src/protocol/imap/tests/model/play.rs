@@ -186,6 +186,7 @@ impl Game {
             intents: &link.client.intents,
             idle_may_end: link.client.said_done || link.left,
             left: link.left,
+            logs_out: link.client.logs_out,
         };
         link.server.serve(&mut around)
     }
@@ -311,21 +312,21 @@ impl Game {
             link.protocol.over(&mut link.host);
         }
         let left = link.host.over();
+        // What had left for the server arrives.
+        while self.serve(number) {}
+        let link = &mut self.links[number];
         assert_eq!(left, 0, "drafts are left");
-        let got = std::mem::take(&mut link.server.got);
+        let got = std::mem::take(&mut link.client.got);
         self.look_at_what_is_kept();
         let link = &self.links[number];
-        let warned = !link.host.warnings.is_empty();
+        // Behind half a command nothing can be asked for; then it has to be told.
+        let excused = link.client.is_midway() && !link.host.warnings.is_empty();
         for (mailbox, uid, content) in got {
             let there = mailbox != TRASH && self.world.find(mailbox, uid).is_some();
-            if there && !refused {
+            if there && !refused && !excused {
                 let kept = self.archive.borrow().has(&content);
                 let shown = content[..content.len().min(60)].escape_ascii();
-                assert!(
-                    kept,
-                    "message {uid} of {} was read and is not kept (warned: {warned}): {shown}",
-                    MAILBOXES[mailbox]
-                );
+                assert!(kept, "message {uid} of {} was read and is not kept: {shown}", MAILBOXES[mailbox]);
             }
         }
     }
@@ -418,7 +419,7 @@ impl Game {
                 other => panic!("something is kept in {other}"),
             };
             assert!(
-                self.world.was_in(mailbox, &kept.content),
+                kept.unsure || self.world.was_in(mailbox, &kept.content),
                 "what is kept is no message of {}: {shown}",
                 MAILBOXES[mailbox]
             );

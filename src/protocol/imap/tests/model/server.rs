@@ -199,6 +199,8 @@ pub(super) struct Said {
     pub(super) content: bool,
     /// It answers the client, or nobody: then it may come before the reply to a FETCH that is being held.
     pub(super) answers: bool,
+    /// It shows more than a preview of this one.
+    pub(super) got: Option<Got>,
 }
 
 pub(super) struct Reply {
@@ -241,7 +243,6 @@ pub(super) struct Server {
     pub(super) idle: Option<Vec<u8>>,
     asked: bool,
     pub(super) closed: bool,
-    pub(super) got: Vec<Got>,
     pub(super) executed: HashSet<Vec<u8>>,
     pub(super) own_count: usize,
     last_number: usize,
@@ -253,6 +254,8 @@ pub(super) struct Server {
     /// Of the command in progress.
     own: bool,
     pushes: bool,
+    /// In a mailbox of the proxy's choice: of that the client is to hear nothing.
+    astray: bool,
     whole: Vec<Rc<[u8]>>,
 }
 
@@ -264,6 +267,8 @@ pub(super) struct Around<'a> {
     /// The client has said DONE, or left.
     pub(super) idle_may_end: bool,
     pub(super) left: bool,
+    /// It has said LOGOUT.
+    pub(super) logs_out: bool,
 }
 
 type Set = Vec<(Option<u32>, Option<u32>)>;
@@ -294,8 +299,9 @@ impl Server {
 
     fn untagged_as(&mut self, bytes: Vec<u8>, expected: Option<Vec<u8>>, effect: Effect, content: bool) {
         self.emit(&bytes);
-        if let Some(bytes) = expected {
-            self.said.push_back(Said { bytes, effect, content, answers: !self.own && !self.pushes });
+        if let Some(bytes) = expected.filter(|bytes| !self.astray || bytes.starts_with(b"* BYE")) {
+            let answers = !self.own && !self.pushes;
+            self.said.push_back(Said { bytes, effect, content, answers, got: None });
             self.said_count += 1;
         }
     }
@@ -430,7 +436,14 @@ impl Server {
                     self.client_reply <= mark.heard,
                     "the proxy sent its own while a command of the client's was being answered"
                 );
-                let harmless = matches!(name.as_str(), "FETCH" | "SEARCH") || name == "LOGOUT" && around.left;
+                let harmless = match name.as_str() {
+                    "FETCH" | "SEARCH" => true,
+                    "LOGOUT" => around.left,
+                    // Back to a folder where something was left behind.
+                    "EXAMINE" => around.left || around.logs_out,
+                    _ => false,
+                };
+                self.astray |= name == "EXAMINE";
                 assert!(harmless, "the proxy sends on its own account: {}", line.escape_ascii());
                 assert!(!rest_text.contains("BODY["), "the proxy marks messages as seen: {}", line.escape_ascii());
                 self.own_count += 1;
@@ -507,7 +520,7 @@ impl Server {
                 self.untagged(line.into(), Effect::None);
                 self.tagged(tag, "OK done", Effect::None, around.world);
             }
-            "SELECT" | "EXAMINE" => self.select(tag, rest, name == "EXAMINE", around),
+            "SELECT" | "EXAMINE" => self.select(tag, rest.trim_matches('"'), name == "EXAMINE", around),
             "UNSELECT" => {
                 self.selected = None;
                 self.tagged(tag, "OK left", Effect::Closed, around.world);
@@ -808,15 +821,14 @@ impl Server {
                 true => None,
             };
             let shows = answer.items.iter().any(|item| item.class == Class::Content);
-            if !self.own {
-                if answer.whole {
-                    self.whole.push(message.content.clone());
-                }
-                if answer.got {
-                    self.got.push((number, *told, message.content.clone()));
-                }
+            if !self.own && answer.whole {
+                self.whole.push(message.content.clone());
             }
+            let got = (!self.own && answer.got).then(|| (number, *told, message.content.clone()));
             self.untagged_as(line, expected, Effect::None, shows && !self.own);
+            if got.is_some() {
+                self.said.back_mut().expect("just said").got = got;
+            }
         }
         self.tell(uid, around.world);
         self.finish(tag, ghosts, around.world);

@@ -138,11 +138,12 @@ fn set() -> impl Strategy<Value = Set> {
     })
 }
 
-fn len() -> impl Strategy<Value = usize> {
+fn len(len_max: usize) -> impl Strategy<Value = usize> {
     prop_oneof![30 => 0..8usize, 100 => 20..120usize, 8 => 4000..9000usize, 1 => 262_100..262_200usize]
+        .prop_map(move |len| len.min(len_max))
 }
 
-fn say() -> impl Strategy<Value = Say> {
+fn say(len_max: usize) -> impl Strategy<Value = Say> {
     let by_uid = any::<bool>;
     prop_oneof![
         6 => (any::<u8>(), prop::bool::weighted(0.2)).prop_map(|(which, read_only)| Say::Select(which, read_only)),
@@ -158,18 +159,18 @@ fn say() -> impl Strategy<Value = Say> {
         2 => (by_uid(), any::<bool>()).prop_map(|(by_uid, deleted)| Say::Search { by_uid, deleted }),
         4 => (by_uid(), set(), any::<u8>(), any::<bool>())
             .prop_map(|(by_uid, set, to, moves)| Say::Copy { by_uid, set, to, moves }),
-        3 => (any::<u8>(), len(), any::<bool>()).prop_map(|(to, len, sync)| Say::Append { to, len, sync }),
+        3 => (any::<u8>(), len(len_max), any::<bool>()).prop_map(|(to, len, sync)| Say::Append { to, len, sync }),
         5 => Just(Say::Idle),
         2 => Just(Say::Enable),
         1 => Just(Say::Logout),
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step(len_max: usize) -> impl Strategy<Value = Step> {
     let who = || 0..2usize;
     let octets = || prop_oneof![1..20usize, 20..200usize, Just(100_000)];
     prop_oneof![
-        24 => (who(), say()).prop_map(|(who, say)| Step::Say(who, say)),
+        24 => (who(), say(len_max)).prop_map(|(who, say)| Step::Say(who, say)),
         12 => (who(), octets()).prop_map(|(who, octets)| Step::Up(who, octets)),
         12 => who().prop_map(Step::Serve),
         16 => (who(), octets()).prop_map(|(who, octets)| Step::Down(who, octets)),
@@ -177,7 +178,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => who().prop_map(Step::Rest),
         12 => who().prop_map(Step::Quiet),
         1 => who().prop_map(Step::Leave),
-        5 => (any::<u8>(), len(), prop_oneof![4 => Just(0u8), 1 => Just(2u8)])
+        5 => (any::<u8>(), len(len_max), prop_oneof![4 => Just(0u8), 1 => Just(2u8)])
             .prop_map(|(to, len, flags)| Step::Deliver { to, len, flags }),
         3 => (any::<u8>(), 0..9u8, any::<bool>()).prop_map(|(of, nth, deleted)| Step::Flag { of, nth, deleted }),
         4 => (any::<u8>(), 0..9u8).prop_map(|(of, nth)| Step::Remove { of, nth }),
@@ -215,11 +216,18 @@ fn follow() -> impl Strategy<Value = Follow> {
     prop_oneof![2 => Just(Follow::No), 1 => Just(Follow::Inbox), 1 => Just(Follow::All)]
 }
 
-pub(super) fn case(steps: usize) -> impl Strategy<Value = Case> {
+/// Of at most so many steps, with messages of at most so many octets or a few more.
+pub(super) fn case(steps: usize, len_max: usize) -> impl Strategy<Value = Case> {
     let refusals = prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec((any::<u8>().prop_map(|n| n % 20), any::<bool>()), 1..5)];
     let tags = prop::sample::select(vec!["c", "X", "X1", "x"]);
-    let messages = prop::collection::vec((any::<u8>(), len()), 0..12);
-    (ways(), follow(), refusals, [tags.clone(), tags], messages, prop::collection::vec(step(), 0..steps)).prop_map(
-        |(ways, follow, refusals, tags, messages, steps)| Case { ways, follow, refusals, tags, messages, steps },
-    )
+    let messages = prop::collection::vec((any::<u8>(), len(len_max)), 0..12);
+    (ways(), follow(), refusals, [tags.clone(), tags], messages, prop::collection::vec(step(len_max), 0..steps))
+        .prop_map(|(ways, follow, refusals, tags, messages, steps)| Case {
+            ways,
+            follow,
+            refusals,
+            tags,
+            messages,
+            steps,
+        })
 }
