@@ -98,7 +98,7 @@ fn deleted_by_who_did_not_flag_it() {
 #[test]
 fn deleted_with_its_folder() {
     let scene = Scene::new(UNFOLLOWED);
-    let message = |n: usize| corpus::sized("Filed", 30_000 + n);
+    let message = corpus::numbered;
     let session = |at: Endpoint, user: &str| {
         let mailbox = scene.fill(user);
         for n in 0..40 {
