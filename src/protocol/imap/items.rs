@@ -41,6 +41,11 @@ impl Wants {
         wants
     }
 
+    /// Whole messages and no chunks of them.
+    pub(super) fn only_whole(&self) -> bool {
+        self.whole && self.chunk.is_none()
+    }
+
     /// Together with what another line of the command asks for.
     pub(super) fn and(self, other: Wants) -> Wants {
         Wants {

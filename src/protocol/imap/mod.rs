@@ -207,6 +207,10 @@ impl Outstanding {
             false => Reading::Passing,
         };
         let reading = match item {
+            // Answers come in the order of the commands: this is the one to the first of them, and no chunk.
+            Item::Whole if self.wants().find(|wants| wants.content).is_some_and(|first| first.only_whole()) => {
+                Reading::AsNamed
+            }
             Item::Whole => match self.wants().find_map(|wants| wants.chunk) {
                 // Some servers leave the origin out.
                 Some((_, count)) if fits(count) && self.wants().any(|wants| wants.whole) => Reading::Part,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod deletion;
+mod model;
 mod partial;
 mod quiet;
 

@@ -548,3 +548,32 @@ fn a_client_that_left_has_its_messages_fetched_to_the_end() {
         "#,
     );
 }
+
+#[test]
+fn a_whole_message_is_kept_at_its_reply_although_a_chunk_is_asked_for_behind_it() {
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY.PEEK[]\r\nd UID FETCH 8 BODY.PEEK[]<0.9>
+        -> S: c UID FETCH 7 BODY.PEEK[]
+        -> S: d UID FETCH 8 BODY.PEEK[]<0.9>
+        S: * 1 FETCH (UID 7 BODY[] "seven")
+        -> begin 1 joe@example.org INBOX
+        -> append 1 seven\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> C: * 1 FETCH (UID 7 BODY[] "seven")
+        S: c OK done
+        -> settle
+        -> C: c OK done
+        S: * 2 FETCH (UID 8 BODY[]<0> "eight")
+        -> begin 2 joe@example.org INBOX
+        -> append 2 eight\
+        -> origin 2 imap INBOX 5 8
+        -> finish 2
+        -> C: * 2 FETCH (UID 8 BODY[]<0> "eight")
+        S: d OK done
+        -> settle
+        -> C: d OK done
+        "#,
+    );
+}
