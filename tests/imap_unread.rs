@@ -96,6 +96,24 @@ fn deleted_by_who_did_not_flag_it() {
 }
 
 #[test]
+fn deleted_with_its_folder() {
+    let scene = Scene::new(UNFOLLOWED);
+    let message = corpus::numbered;
+    let session = |at: Endpoint, user: &str| {
+        let mailbox = scene.fill(user);
+        for n in 0..40 {
+            mailbox.put("Old", Place::New, &message(n));
+        }
+        let mut reader = Reader::login(&scene.lab, at, user);
+        reader.play("LIST \"\" * \n STATUS Old (MESSAGES) \n DELETE Old \n & NOOP \n LIST \"\" * \n SELECT INBOX");
+        reader.bye()
+    };
+    assert_same(&session(scene.direct, DIRECT), &session(scene.passed, PASSED), "a folder that is deleted");
+    let expected: Vec<Expected> = (0..40).map(|n| received(PASSED, "Old", &message(n))).collect();
+    scene.proxy.spool().holds(&expected);
+}
+
+#[test]
 fn moved_to_the_trash() {
     let script = "
         SELECT INBOX

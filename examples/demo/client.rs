@@ -136,6 +136,15 @@ impl Imap {
         self.command("UID FETCH", "1:* (UID FLAGS BODY.PEEK[])")
     }
 
+    /// The beginning of a message's text, as programs fetch it that never want the whole; then another message is deleted that nobody has looked at.
+    pub(crate) fn glance_and_delete(&mut self, folder: &str, glanced: u32, deleted: u32) -> Result<Vec<Vec<u8>>> {
+        self.command("SELECT", &format!("\"{folder}\""))?;
+        let beginning = self.command("UID FETCH", &format!("{glanced} (BODY.PEEK[TEXT]<0.5000>)"))?;
+        self.command("UID STORE", &format!("{deleted} +FLAGS (\\Deleted)"))?;
+        self.command("EXPUNGE", "")?;
+        Ok(beginning)
+    }
+
     pub(crate) fn logout(mut self) -> Result<()> {
         self.command("LOGOUT", "").map(drop)
     }

@@ -116,24 +116,24 @@ fn show(stage: &Stage, stay: bool) -> Result<()> {
 
     let expected = exchange(&host, &proxies, &certificate)?;
 
-    say!("\n5. What MailStore kept");
+    say!("\n6. What MailStore kept");
     let kept = spool::read(&spool)?;
     say!("{}", spool::tree(&kept).trim_end());
 
-    say!("\n6. The proof");
+    say!("\n7. The proof");
     prove(&kept, expected)?;
     let command = spool::prove_by_readme(stage.dir())?;
     ok("anybody can check that, also in a copy; README.md's command says the same:");
     say!("         {}", command.replace('\n', "\n         "));
 
-    say!("\n7. Read back with Dovecot, straight from the spool");
+    say!("\n8. Read back with Dovecot, straight from the spool");
     let dovecot = read_back(stage, &spool, &kept)?;
 
     if stay {
         stay_on(stage, &proxies, dovecot)?;
     }
 
-    say!("\n8. The end");
+    say!("\n9. The end");
     if let Some((pid, _)) = dovecot {
         stage.stop(pid)?;
     }
@@ -157,7 +157,7 @@ struct Expected {
     bytes: Vec<u8>,
 }
 
-/// The mail that goes through the proxies: steps 2 to 4.
+/// The mail that goes through the proxies: steps 2 to 5.
 fn exchange(host: &Host, proxies: &Proxies, certificate: &Certificate) -> Result<Vec<Expected>> {
     let trust = connector(&certificate.authority).when("trusting the certificate")?;
     let [smtp, imap] = [proxies.smtp, proxies.imap].map(|door| Server { at: door.tls, trust: Some(&trust) });
@@ -181,7 +181,8 @@ fn exchange(host: &Host, proxies: &Proxies, certificate: &Certificate) -> Result
     for message in &project {
         host.mail.deliver(ALICE, PROJECT, message).ok_or(format!("the host has no folder {PROJECT}"))?;
     }
-    let mut imap = Imap::login(imap, alice)?;
+    let server = imap;
+    let mut imap = Imap::login(server, alice)?;
     imap.append(SENT, &letter, true)?;
     imap.append(SENT, &note, false)?;
     same("the host's Sent of Alice", &at_host(host, ALICE, SENT)?, &[letter.clone(), note.clone()])?;
@@ -194,8 +195,21 @@ fn exchange(host: &Host, proxies: &Proxies, certificate: &Certificate) -> Result
         project.len()
     ));
 
+    say!("\n5. Alice reads only the beginning of one message in her inbox, and deletes another that she never opened");
+    let (glanced, unread) = (messages::report(), messages::offer());
+    for message in [&glanced, &unread] {
+        host.mail.deliver(ALICE, INBOX, message).ok_or("the host has no inbox of Alice")?;
+    }
+    let mut imap = Imap::login(server, alice)?;
+    let beginning = imap.glance_and_delete(INBOX, 1, 2)?;
+    imap.logout()?;
+    let got = beginning.first().map_or(0, Vec::len);
+    same("the host's inbox of Alice", &at_host(host, ALICE, INBOX)?, std::slice::from_ref(&glanced))?;
+    ok(&format!("she got {got} bytes of {}, and the host has the other message no longer", glanced.len()));
+
     let keep = |owner, folder| move |bytes| Expected { owner, folder, bytes };
     let mut expected = vec![keep(ALICE, SENT)(letter.clone()), keep(ALICE, SENT)(note), keep(BOB, INBOX)(letter)];
+    expected.extend([glanced, unread].map(keep(ALICE, INBOX)));
     expected.extend(project.into_iter().map(keep(ALICE, PROJECT_KEPT)));
     Ok(expected)
 }
@@ -239,6 +253,7 @@ fn prove(kept: &[Kept], mut expected: Vec<Expected>) -> Result<()> {
     ok("each file is as long as its name says (S=) and has the SHA-256 that its name says (H=)");
     ok("these are the messages that passed, byte for byte, each once in its owner's Maildir");
     ok("what Alice sent and then filed is one file; what Bob deleted at the host is still here");
+    ok("so is what Alice deleted without having opened it, and what she read only in part is here whole");
     Ok(())
 }
 

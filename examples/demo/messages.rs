@@ -38,3 +38,14 @@ fn header(to: &str, subject: &str, number: u32) -> Vec<u8> {
     );
     text.into_bytes()
 }
+
+/// Longer than anybody reads.
+pub(crate) fn report() -> Vec<u8> {
+    let header = "From: Carol <carol@example.net>\r\nTo: alice@example.com\r\nSubject: The report\r\nDate: Tue, 10 Feb 2026 09:00:00 +0000\r\n\r\n";
+    header.bytes().chain("A line of the report, which has many of them.\r\n".repeat(2000).into_bytes()).collect()
+}
+
+/// Deleted unread.
+pub(crate) fn offer() -> Vec<u8> {
+    b"From: Dave <dave@example.net>\r\nTo: alice@example.com\r\nSubject: An offer\r\n\r\nOur offer, which nobody opened.\r\n".to_vec()
+}

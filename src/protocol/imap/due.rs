@@ -113,9 +113,11 @@ impl Due {
             message.drop_progress(host);
             return true;
         }
+        let mut message = message;
         let room = self.list.len() < DUE_MAX;
-        if room {
-            self.list.push_back(message);
+        match room {
+            true => self.list.push_back(message),
+            false => message.drop_progress(host),
         }
         room
     }

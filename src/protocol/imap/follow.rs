@@ -131,7 +131,8 @@ impl Imap {
         self.own.follow.disturbed = false;
         while let Some(which) = self.own.follow.candidates.pop() {
             if !self.is_known(which, host) {
-                return self.make_due(Message::followed(which), host);
+                self.make_due(Message::followed(which), host);
+                return;
             }
         }
         let Some(exists) = self.mailbox.as_ref().map(|mailbox| mailbox.exists) else { return };

@@ -4,9 +4,14 @@
 //! fetch those (`own`), and then let it pass. Could one not be kept, the command is answered NO and nothing is deleted. What one look finds beyond
 //! `FOUND_MAX`, and what comes meanwhile, is looked for again once the first are kept.
 
+mod folder;
+
+pub(super) use folder::quoted;
+
 use super::client::{Command, Verdict};
 use super::command::Args;
 use super::due::{Message, Which};
+use super::mailbox::Mailbox;
 use super::own::{Purpose, Work, words};
 use super::{Imap, set};
 use crate::logging::quote;
@@ -34,10 +39,18 @@ pub(super) struct Gate {
     more: bool,
     looks: u32,
     found: usize,
+    /// Answers to the question which messages the set names.
+    named: usize,
+    /// A folder is open for us that the client does not know of.
+    opened: bool,
 }
 
 #[derive(Debug)]
 enum Step {
+    /// The folder has to be opened first; its name once more as a quoted string.
+    Examine(Mailbox, String),
+    /// The folder's messages have to be counted.
+    Count(Vec<u8>, String),
     Search,
     Resolve(Vec<u8>),
     /// The server is being asked.
@@ -65,7 +78,17 @@ struct Deletion {
 impl Gate {
     fn new(deletion: Deletion) -> Gate {
         let Deletion { by_uid, set, marked_only } = deletion;
-        let mut gate = Gate { by_uid, step: Step::Open, set, marked_only, more: false, looks: 0, found: 0 };
+        let mut gate = Gate {
+            by_uid,
+            step: Step::Open,
+            set,
+            marked_only,
+            more: false,
+            looks: 0,
+            found: 0,
+            named: 0,
+            opened: false,
+        };
         gate.look();
         gate
     }
@@ -73,7 +96,7 @@ impl Gate {
     /// The messages have to be looked for.
     fn look(&mut self) {
         self.looks += 1;
-        (self.more, self.found) = (false, 0);
+        (self.more, self.found, self.named) = (false, 0, 0);
         self.step = match &self.set {
             Some(set) if !self.marked_only => Step::Resolve(set.clone()),
             _ => Step::Search,
@@ -146,6 +169,9 @@ impl Imap {
 
     /// The next step of a deletion that waits. True: it is decided.
     pub(super) fn gate_step(&mut self, host: &mut dyn Host) -> bool {
+        if let Some(step) = self.folder_step(host) {
+            return step;
+        }
         let Some(gate) = &mut self.own.gate else { return false };
         let uid = if gate.by_uid { "UID " } else { "" };
         match &gate.step {
@@ -179,7 +205,7 @@ impl Imap {
                 true
             }
             // The client's line takes it from here.
-            Step::Asking | Step::Open | Step::Shut(_) => false,
+            Step::Asking | Step::Open | Step::Shut(_) | Step::Examine(..) | Step::Count(..) => false,
         }
     }
 
@@ -206,6 +232,9 @@ impl Imap {
 
     /// A message that the deletion names.
     pub(super) fn deletion_names(&mut self, named: Which, host: &mut dyn Host) {
+        if let Some(gate) = &mut self.own.gate {
+            gate.named += 1;
+        }
         if self.is_known(named, host) {
             return self.own.known.insert(named);
         }
@@ -215,7 +244,11 @@ impl Imap {
             return;
         }
         gate.found += 1;
-        self.make_due(Message::for_deletion(named), host);
+        if !self.make_due(Message::for_deletion(named), host)
+            && let Some(gate) = &mut self.own.gate
+        {
+            gate.more = true;
+        }
     }
 
     /// All messages that the deletion names are told.
@@ -227,6 +260,12 @@ impl Imap {
                 "which messages a client deletes cannot be found out, the server says: {}; the deletion was not passed",
                 quote(words(line))
             ));
+            return gate.refuse(Obstacle::Server);
+        }
+        // Numbers that stand for messages are answered for, unless these are gone meanwhile.
+        let silent = status == b"OK" && !gate.by_uid && gate.named == 0;
+        if silent && !expunged && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.exists > 0) {
+            host.not_kept("which messages a client deletes cannot be found out, the server says OK and names none; the deletion was not passed");
             return gate.refuse(Obstacle::Server);
         }
         gate.step = Step::Fetching;

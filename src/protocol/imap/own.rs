@@ -13,7 +13,7 @@
 
 use super::due::{Due, Known, Message, Which};
 use super::follow::Follow;
-use super::gate::Gate;
+use super::gate::{Gate, quoted};
 use super::mailbox::{Mailbox, Opening};
 use super::{Imap, Kind, Pending, Phase, set};
 use crate::archive::Destination;
@@ -57,6 +57,8 @@ pub(super) struct Own {
     pub(super) follow: Follow,
     /// What the client left behind when it went to another folder.
     elsewhere: Vec<Elsewhere>,
+    /// The folder that is open is not the client's.
+    private: bool,
     /// The client waits in a command that may be answered with EXPUNGE, or has left.
     uids_allowed: bool,
     /// Octets that came since the client wants to leave the folder.
@@ -87,8 +89,11 @@ pub(super) enum Work {
         from: u64,
         count: Option<u64>,
     },
-    /// EXAMINE of a folder that the client has left.
-    Reopen(Mailbox, Opening),
+    /// EXAMINE of a folder that the client has left, or is about to delete.
+    Open(Mailbox, Opening),
+    Close,
+    /// STATUS: how many messages a folder has.
+    Count(Vec<u8>, u64),
     Logout,
 }
 
@@ -131,6 +136,7 @@ impl Own {
             backing_off: false,
             follow: Follow::default(),
             elsewhere: Vec::new(),
+            private: false,
             uids_allowed: false,
             leaving_octets: 0,
             alone: false,
@@ -153,11 +159,28 @@ impl Own {
     }
 
     /// What the server tells of a folder that we open for ourselves.
-    pub(super) fn reopening(&mut self) -> Option<&mut Opening> {
+    pub(super) fn opening(&mut self) -> Option<&mut Opening> {
         match self.flight.as_mut().map(|flight| &mut flight.work) {
-            Some(Work::Reopen(_, opening)) => Some(opening),
+            Some(Work::Open(_, opening)) => Some(opening),
             _ => None,
         }
+    }
+
+    /// How many messages a folder has.
+    pub(super) fn count(&mut self) -> Option<&mut u64> {
+        match self.flight.as_mut().map(|flight| &mut flight.work) {
+            Some(Work::Count(_, count)) => Some(count),
+            _ => None,
+        }
+    }
+
+    /// What is said of the selected folder is not for the client, who does not know that it is open.
+    pub(super) fn is_private(&self) -> bool {
+        self.private || self.flight.as_ref().is_some_and(|flight| matches!(flight.work, Work::Open(..)))
+    }
+
+    pub(super) fn open_for_ourselves(&mut self, private: bool) {
+        self.private = private;
     }
 
     /// A tag of the client's: ours must not begin like it.
@@ -259,20 +282,20 @@ impl Imap {
         self.make_due(Message::read(which), host);
     }
 
-    pub(super) fn make_due(&mut self, mut message: Message, host: &mut dyn Host) {
-        let which = message.which;
-        if self.own.backing_off && !message.for_deletion {
+    /// False: there is no room, and nothing is lost yet only if it is due for a deletion.
+    pub(super) fn make_due(&mut self, mut message: Message, host: &mut dyn Host) -> bool {
+        let (which, for_deletion) = (message.which, message.for_deletion);
+        if self.own.backing_off && !for_deletion {
             message.drop_progress(host);
-            return self.give_up(
-                which,
-                "the server has asked for less before, and is not asked again in this session",
-                host,
-            );
+            self.give_up(which, "the server has asked for less before, and is not asked again in this session", host);
+            return true;
         }
         message.in_one |= self.own.in_one;
-        if !self.own.due.push(message, host) {
+        let room = self.own.due.push(message, host);
+        if !room && !for_deletion {
             self.missed(which, "too many messages are waiting to be fetched whole", host);
         }
+        room
     }
 
     /// The downloads that the client does not go on with are due.
@@ -345,11 +368,8 @@ impl Imap {
     fn reopen(&mut self, host: &mut dyn Host) {
         while let Some(first) = self.own.elsewhere.first() {
             let mailbox = first.mailbox.clone();
-            if !mailbox.name.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
-                && let Ok(name) = std::str::from_utf8(&mailbox.name)
-            {
-                let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-                return self.command(&format!("EXAMINE \"{quoted}\""), Work::Reopen(mailbox, Opening::default()), host);
+            if let Some(quoted) = quoted(&mailbox.name) {
+                return self.command(&format!("EXAMINE {quoted}"), Work::Open(mailbox, Opening::default()), host);
             }
             self.leave_for_good(&mailbox, "its folder's name cannot be said again", host);
         }
@@ -361,6 +381,7 @@ impl Imap {
             self.select(None, host);
             return self.leave_for_good(&mailbox, &why, host);
         }
+        self.own.private = true;
         self.select(Some(opening.mailbox(mailbox.name, true)), host);
         self.own.follow.stop();
     }
@@ -516,9 +537,17 @@ impl Imap {
                 let in_one = count.is_none();
                 self.content_over(flight, in_one, status, line, host);
             }
-            Work::Reopen(mailbox, opening) => {
+            Work::Open(mailbox, opening) => {
                 let (mailbox, opening) = (mailbox.clone(), *opening);
-                self.reopened(mailbox, opening, status, line, host);
+                match self.own.gate.is_some() {
+                    true => self.opened_for_deletion(mailbox, opening, status, host),
+                    false => self.reopened(mailbox, opening, status, line, host),
+                }
+            }
+            Work::Close => self.closed_for_deletion(host),
+            Work::Count(name, messages) => {
+                let (name, messages) = (std::mem::take(name), *messages);
+                self.counted(&name, messages, host);
             }
             Work::Logout => self.end(End::Orderly("client closed"), host),
         }

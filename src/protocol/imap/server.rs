@@ -206,7 +206,12 @@ impl Imap {
                     }
                 }
             }
-            _ if self.own.reopening().is_some() => self.reopening_says(line, word, third, host),
+            _ if self.own.is_private() && word != b"SEARCH" => self.privately(line, word, third, host),
+            b"STATUS" if self.own.count().is_some() => {
+                if let Some(count) = self.own.count() {
+                    *count = messages(line).unwrap_or(0);
+                }
+            }
             _ if is_status(word) => {
                 let line = capability::filter_status(line, self.capability_context(), true);
                 match capability::status_code(&line).as_deref() {
@@ -270,16 +275,20 @@ impl Imap {
         self.line_ended(end, host);
     }
 
-    /// A response while we open a folder for ourselves: not for the client, who has left or is waiting for nothing but the end.
-    fn reopening_says(&mut self, line: &[u8], word: &[u8], third: &[u8], host: &mut dyn Host) {
+    /// A response while a folder is open that the client does not know of: only for us.
+    fn privately(&mut self, line: &[u8], word: &[u8], third: &[u8], host: &mut dyn Host) {
         let code = capability::status_code(line);
-        let Some(opening) = self.own.reopening() else { return };
-        match (std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok()), code.as_deref()) {
-            (Some(number), _) if third == b"EXISTS" => opening.exists = number,
-            (_, Some(b"UIDVALIDITY")) => opening.uid_validity = capability::status_number(line),
-            (_, Some(b"UIDNOTSTICKY")) => opening.uids_do_not_last = true,
-            (_, Some(b"ALERT")) => host.send(Side::Client, line),
-            _ => {}
+        let number = std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok());
+        match (self.own.opening(), number, code.as_deref()) {
+            (_, _, Some(b"ALERT")) => host.send(Side::Client, line),
+            (Some(opening), Some(number), _) if third == b"EXISTS" => opening.exists = number,
+            (Some(opening), _, Some(b"UIDVALIDITY")) => opening.uid_validity = capability::status_number(line),
+            (Some(opening), _, Some(b"UIDNOTSTICKY")) => opening.uids_do_not_last = true,
+            (Some(_), ..) => {}
+            (None, Some(number), _) if third == b"EXISTS" => self.exists(number),
+            (None, Some(number), _) if third == b"EXPUNGE" => self.expunged(number, host),
+            (None, ..) if word == b"VANISHED" => self.vanished(trim_ending(line), host),
+            (None, ..) => {}
         }
     }
 
@@ -564,6 +573,13 @@ impl Imap {
 
 fn is_status(word: &[u8]) -> bool {
     matches!(word, b"OK" | b"NO" | b"BAD" | b"BYE" | b"PREAUTH")
+}
+
+/// The number of a STATUS response that was asked for MESSAGES only.
+fn messages(line: &[u8]) -> Option<u64> {
+    let line = trim_ending(line).strip_suffix(b")")?;
+    let number = line.rsplit(|&b| b == b' ').next()?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 fn one_byte(text: &[u8]) -> Option<u8> {

@@ -45,6 +45,7 @@ impl Imap {
             b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"MOVE" | b"UID MOVE" => {
                 self.judge_deletion(command, host)
             }
+            b"DELETE" if !command.forwarded => self.judge_folder_deletion(command, host),
             b"CLOSE" => match self.judge_deletion(command, host) {
                 Verdict::Forward => self.judge_leaving(false, host),
                 verdict => verdict,

@@ -31,7 +31,7 @@ impl Imap {
         // Behind `* n FETCH`.
         let head = line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(2).map_or(line.len(), |(at, _)| at);
         let mut rest = &line[head..];
-        if self.own.fetches() {
+        if self.own.fetches() || self.own.is_private() {
             self.server.state = State::Own(self.own_fetch_begins(number));
             while !rest.is_empty() {
                 let State::Own(fetch) = std::mem::replace(&mut self.server.state, State::Line) else { return };

@@ -236,7 +236,7 @@ impl Imap {
         if let Some(content) = fetch.content.take() {
             self.own_content_over(&fetch, &content, host);
         }
-        if fetch.tells {
+        if fetch.tells && !self.own.is_private() {
             let number = fetch.which.sequence_number.unwrap_or_default();
             host.send(Side::Client, &[format!("* {number} FETCH (").as_bytes(), &fetch.passing, b")\r\n"].concat());
         }

@@ -1,6 +1,7 @@
 //! What is deleted, expunged or moved away is kept first.
 
 use super::partial::lasting;
+use super::run;
 
 #[test]
 fn a_deletion_waits_for_the_message_that_is_on_its_way() {
@@ -246,6 +247,102 @@ fn a_message_that_is_gone_keeps_no_deletion_back() {
         -> S: X4 FETCH 1 (UID INTERNALDATE BODY.PEEK[])
         S: X4 NO [EXPUNGEISSUED] some are gone
         -> S: c CLOSE
+        "#,
+    );
+}
+
+/// Logged in as joe, with nothing selected.
+const LOGGED_IN: &str = r#"
+    S: * OK ready
+    -> C: * OK ready
+    C: a LOGIN joe secret
+    -> S: a LOGIN joe secret
+    S: a OK in
+    -> logged_in joe@example.org
+    -> C: a OK in
+"#;
+
+#[test]
+fn a_folder_that_is_deleted_is_kept_first() {
+    run(&format!(
+        r#"
+        {LOGGED_IN}
+        known imap My\x20"x" 6 7
+        C: c DELETE "My \\"x\\""\r\nd NOOP
+        -> S: X1 EXAMINE "My \\"x\\""
+        S: * FLAGS (a)\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 6] x\r\n* OK [ALERT] soon\r\nX1 OK [READ-ONLY] done
+        -> S: X2 FETCH 1:* (UID)
+        -> C: * OK [ALERT] soon
+        S: * 1 FETCH (UID 7)\r\n* 2 FETCH (UID 8 FLAGS (\\Recent))\r\n* 3 EXISTS\r\nX2 OK done
+        -> S: X3 FETCH 2 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        S: * 2 FETCH (UID 8 BODY[]<0> "two")\r\nX3 OK done
+        -> begin 1 joe@example.org .My "x"
+        -> append 1 two\
+        -> origin 1 imap My\x20"x" 6 8
+        -> finish 1
+        -> settle
+        -> S: X4 FETCH 1:* (UID)
+        S: * 3 FETCH (UID 7)\r\nX4 OK done
+        -> S: X5 CLOSE
+        S: X5 OK done
+        -> S: c DELETE "My \\"x\\""
+        -> S: d NOOP
+        S: c OK done\r\nd OK done
+        -> C: c OK done
+        -> C: d OK done
+        "#
+    )
+    .replace(r#"known imap My\x20"x" 6 7"#, r#"known imap My\x20\x22x\x22 6 7"#)
+    .replace(r#"origin 1 imap My\x20"x" 6 8"#, r#"origin 1 imap My\x20\x22x\x22 6 8"#));
+}
+
+#[test]
+fn a_folder_that_cannot_be_kept_is_not_deleted() {
+    run(&format!(
+        r#"
+        {LOGGED_IN}
+        C: c DELETE Old
+        -> S: X1 EXAMINE "Old"
+        S: * 1 EXISTS\r\nX1 OK done
+        -> S: X2 FETCH 1:* (UID)
+        S: X2 OK done
+        -> not_kept which messages a client deletes cannot be found out, the server says OK and names none...
+        -> S: X3 CLOSE
+        S: X3 OK done
+        -> C: c NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later
+        C: d DELETE Nowhere
+        -> S: X4 EXAMINE "Nowhere"
+        S: X4 NO no such folder
+        -> S: d DELETE Nowhere
+        S: d NO no such folder
+        -> C: d NO no such folder
+        C: e DELETE Trash
+        -> S: e DELETE Trash
+        "#
+    ));
+}
+
+#[test]
+fn a_folder_that_is_deleted_while_another_one_is_open_is_told_of() {
+    lasting(
+        r#"
+        C: c DELETE Old
+        -> S: X1 STATUS "Old" (MESSAGES)
+        S: * STATUS "Old" (MESSAGES 3)\r\n* 10 EXISTS\r\nX1 OK done
+        -> C: * 10 EXISTS
+        -> not_kept the client deletes the folder Old with 3 messages while it has another one open...
+        -> S: c DELETE Old
+        S: c OK done
+        -> C: c OK done
+        C: d DELETE Empty
+        -> S: X2 STATUS "Empty" (MESSAGES)
+        S: * STATUS Empty (MESSAGES 0)\r\nX2 OK done
+        -> S: d DELETE Empty
+        S: d OK done
+        -> C: d OK done
+        # The one that is open.
+        C: e DELETE INBOX
+        -> S: X3 FETCH 1:* (UID)
         "#,
     );
 }

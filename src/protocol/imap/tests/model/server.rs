@@ -769,7 +769,7 @@ impl Server {
             self.looked = around.world.tick;
         }
         let refusal = ways.refusal.filter(|_| self.own && content);
-        let refused = |uid: &u32| refusal.is_some_and(|refusal| refusal != Refusal::Search) && uid % 3 == 0;
+        let refused = |uid: &u32| refusal.is_some_and(|refusal| refusal != Refusal::Search) && uid.is_multiple_of(3);
         if uids.iter().any(refused) {
             around.world.has_refused = true;
             let words = match refusal {
