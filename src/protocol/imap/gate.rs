@@ -265,7 +265,10 @@ impl Imap {
         }
         // Numbers that stand for messages are answered for, unless these are gone meanwhile.
         let silent = status == b"OK" && !gate.by_uid && gate.named == 0;
-        if silent && !expunged && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.exists > 0) {
+        if silent
+            && !super::own::is_expunge_issued(line)
+            && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.exists > 0)
+        {
             host.not_kept("which messages a client deletes cannot be found out, the server says OK and names none; the deletion was not passed");
             return gate.refuse(Obstacle::Server);
         }
