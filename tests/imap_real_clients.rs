@@ -66,9 +66,9 @@ fn imapflow_downloads_messages_and_parts() {
         let (direct, passed) = (run(scene.direct, DIRECT), run(scene.passed, PASSED));
         assert_eq!(direct, passed, "{downloads:?}");
         // The whole messages among them are the very messages.
-        for (at, download) in downloads.iter().enumerate().filter(|(_, download)| !download.contains('/')) {
+        for download in downloads.iter().filter(|download| !download.contains('/')) {
             let message = &inbox()[download.parse::<usize>().unwrap() - SMALL];
-            assert!(passed.text().contains(&hash(&message.bytes)), "download {at}: {}", passed.text());
+            assert!(passed.text().contains(&hash(&message.bytes)), "{download}: {}", passed.text());
         }
         scene.same_mail();
         scene.keeps(kept);
@@ -93,6 +93,40 @@ fn offlineimap_takes_all_folders() {
         expected.push(received(PASSED, "Work", &corpus::sized("At work", 200_000)));
         scene.proxy.spool().holds(&expected);
     }
+}
+
+#[test]
+fn thunderbird_reads_downloads_and_deletes() {
+    for (todo, kept) in [
+        (&["read", "104", "read", "103", "read", "101", "delete", "102"][..], &[SMALL, LETTER, PARTS, BIG][..]),
+        (&["delete", "104", "download", "all"][..], &ALL[..]),
+    ] {
+        let scene = Scene::new(UNFOLLOWED);
+        let run = |at: Endpoint, user: &str| {
+            scene.fill(user);
+            thunderbird(&scene.lab, at, user, todo)
+        };
+        let (direct, passed) = (run(scene.direct, DIRECT), run(scene.passed, PASSED));
+        assert_eq!(direct, passed, "Thunderbird");
+        // What it read is the very message.
+        let read = format!("read 104 0 {} {}\n", inbox()[3].bytes.len(), hash(&inbox()[3].bytes));
+        assert!(passed.contains(&read) || !todo.contains(&"read"), "{passed}");
+        scene.same_mail();
+        scene.keeps(kept);
+    }
+}
+
+/// Lets Thunderbird do this with its inbox; gives what it says of it.
+fn thunderbird(lab: &Lab, at: Endpoint, user: &str, todo: &[&str]) -> String {
+    let installed = Path::new("/usr/lib/thunderbird/thunderbird").is_file();
+    assert!(installed, "Thunderbird is missing: scripts/test installs what the tests need");
+    let home = lab.folder("thunderbird");
+    fs::create_dir(home.join("profile")).unwrap();
+    fs::write(home.join("drive.py"), include_str!("support/thunderbird/drive.py")).unwrap();
+    fs::write(home.join("read.js"), include_str!("support/thunderbird/read.js")).unwrap();
+    let (port, count) = (at.port.to_string(), ALL.len().to_string());
+    let args = [&["drive.py", "profile", &port, user, PASSWORD, &count][..], todo].concat();
+    run_with_input("/usr/bin/python3", &args, b"", &home).ok().text()
 }
 
 /// Synchronises all folders into Maildirs below `mail` in this folder.

@@ -197,3 +197,32 @@ impl Imap {
         host.send(Side::Server, &idle.line);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_bounded_in_commands_and_in_octets() {
+        let mut follow = Follow::default();
+        for (octets, rest_ms) in [(0, 100), (10_000, 100), (RATE / 2, 500), (RATE, 1000), (u64::MAX, u64::MAX / RATE)] {
+            follow.paid(octets);
+            assert_eq!(follow.rest, Duration::from_millis(rest_ms), "{octets}");
+        }
+    }
+
+    #[test]
+    fn what_is_looked_at_follows_the_numbers() {
+        let mut follow = Follow::default();
+        follow.begin(10);
+        assert!(follow.has_work(10));
+        follow.below = 0;
+        assert!(!follow.has_work(10) && follow.has_work(11));
+        follow.expunged(3);
+        assert!(!follow.has_work(9) && follow.has_work(10));
+        follow.renumbered();
+        assert!(follow.has_work(1) && !follow.has_work(0));
+        follow.stop();
+        assert!(!follow.has_work(100));
+    }
+}

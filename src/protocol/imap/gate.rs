@@ -254,8 +254,9 @@ impl Imap {
     /// All messages that the deletion names are told.
     pub(super) fn deletion_resolved(&mut self, status: &[u8], line: &[u8], host: &mut dyn Host) {
         let Some(gate) = &mut self.own.gate else { return };
+        let expunged = super::own::is_expunge_issued(line);
         // A set that the server does not understand it does not understand in the client's command either.
-        if status == b"NO" && !super::own::is_expunge_issued(line) {
+        if status == b"NO" && !expunged {
             host.not_kept(&format!(
                 "which messages a client deletes cannot be found out, the server says: {}; the deletion was not passed",
                 quote(words(line))
