@@ -206,11 +206,10 @@ impl Outstanding {
             true => Reading::Part,
             false => Reading::Passing,
         };
+        // Answers come in the order of the commands.
+        let first = || self.wants().find(|wants| wants.content);
         let reading = match item {
-            // Answers come in the order of the commands: this is the one to the first of them, and no chunk.
-            Item::Whole if self.wants().find(|wants| wants.content).is_some_and(|first| first.only_whole()) => {
-                Reading::AsNamed
-            }
+            Item::Whole if first().is_some_and(Wants::only_whole) => Reading::AsNamed,
             Item::Whole => match self.wants().find_map(|wants| wants.chunk) {
                 // Some servers leave the origin out.
                 Some((_, count)) if fits(count) && self.wants().any(|wants| wants.whole) => Reading::Part,
@@ -222,8 +221,8 @@ impl Outstanding {
                 Some((from, count)) => Reading::Chunk { from, count },
                 None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
             },
-            Item::Text if self.wants().any(|wants| wants.text_chunk.is_some_and(fits)) => reads(),
-            Item::Header if self.wants().any(|wants| wants.header_chunk) => Reading::Passing,
+            Item::Text if first().is_some_and(|first| first.text_chunk.is_some_and(fits)) => reads(),
+            Item::Header if self.wants().next().is_some_and(|first| first.header_chunk) => Reading::Passing,
             Item::Piece => reads(),
             _ => Reading::AsNamed,
         };
