@@ -614,3 +614,25 @@ fn a_header_and_text_are_kept_at_their_reply_although_previews_are_asked_for_beh
         ));
     }
 }
+
+#[test]
+fn a_download_that_begins_anew_and_stops_is_fetched_to_its_end() {
+    lasting(&format!(
+        r#"
+        {DOWNLOAD}
+        S: )\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<10> {{10}}
+        -> C: 0123456789)
+        -> C: d OK done
+        C: e UID FETCH 7 (UID BODY[]<0.10>)
+        -> S: e UID FETCH 7 (UID BODY[]<0.10>)
+        S: * 1 FETCH (UID 7 BODY[]<0> {{10}}\r\n0123456789)\r\ne OK done
+        -> abort 1
+        -> C: * 1 FETCH (UID 7 BODY[]<0> {{10}}
+        -> C: 0123456789)
+        -> C: e OK done
+        C: f LOGOUT
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        "#
+    ));
+}
