@@ -636,3 +636,26 @@ fn a_download_that_begins_anew_and_stops_is_fetched_to_its_end() {
         "#
     ));
 }
+
+#[test]
+fn a_session_that_ends_leaves_no_message_half_said() {
+    let recorder = lasting(
+        r#"
+        C: c FETCH 1 BODY[]\r\nd APPEND INBOX {3}
+        -> S: c FETCH 1 BODY[]
+        -> begin 1 joe@example.org INBOX size=3
+        -> S: d APPEND INBOX {3}
+        fail settle
+        S: * 1 FETCH (BODY[] "abc")\r\nc OK done
+        -> begin 2 joe@example.org INBOX
+        -> append 2 abc\
+        -> finish 2
+        -> C: * 1 FETCH (BODY[] "abc")
+        -> settle refused
+        -> C: * BYE [UNAVAILABLE] a message cannot be archived at the moment, try again later
+        -> abort 1
+        -> end fault a message could not be kept
+        "#,
+    );
+    assert_eq!(recorder.drafts_left(), 0);
+}
