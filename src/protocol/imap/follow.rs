@@ -193,7 +193,9 @@ impl Imap {
     /// IDLE goes on to the server once there is nothing left for us to do.
     pub(super) fn let_idle_go(&mut self, host: &mut dyn Host) {
         let busy = self.own.is_busy() || self.follows() || self.own.can_fetch();
-        if busy || !self.server.is_between_responses() {
+        // A client that has left ends no IDLE any more.
+        let over = self.client_left || !matches!(self.phase, Phase::Running);
+        if busy || over || !self.server.is_between_responses() {
             return;
         }
         if let Some(idle) = self.client.held_idle.take() {

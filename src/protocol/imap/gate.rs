@@ -138,6 +138,11 @@ impl Gate {
         }
     }
 
+    /// Messages have gone: `*` may be another one now.
+    pub(super) fn shrinks(&mut self) {
+        self.more |= self.set.as_ref().is_some_and(|set| set.contains(&b'*'));
+    }
+
     /// The deletion must not pass.
     pub(super) fn refuse(&mut self, obstacle: Obstacle) {
         self.step = Step::Shut(obstacle);

@@ -189,6 +189,13 @@ impl Outstanding {
         })
     }
 
+    /// Whether answers to this FETCH could not be told from those to one in progress: of two chunks from the same octet, of different lengths, the
+    /// longer one must not pass for the end when it is the shorter one.
+    fn confuses(&self, wants: Wants) -> bool {
+        let Some((from, count)) = wants.chunk else { return false };
+        self.wants().filter_map(|other| other.chunk).any(|(other, length)| other == from && length != count)
+    }
+
     /// All that is asked for of messages' content is asked for by UID.
     fn asks_by_uid_only(&self) -> bool {
         let mut by_number = false;
@@ -221,6 +228,7 @@ impl Outstanding {
             true => Reading::Part,
             false => Reading::Passing,
         };
+        let first = || self.wants().find(|wants| wants.content);
         let mixed = self.wants().any(|wants| wants.several_chunks);
         let reading = match item {
             // Which of several chunks it is cannot be told.
@@ -237,16 +245,13 @@ impl Outstanding {
                 Some(Wants { whole: true, chunk: Some((_, count)), .. }) if fits(*count) => Reading::Part,
                 _ => Reading::AsNamed,
             },
-            Item::Chunk(origin) => {
-                // Whose answer it is is not said: a short one must not look like an end.
-                let asked = self.wants().filter_map(|wants| wants.chunk).filter(|(from, _)| *from == origin);
-                match asked.min_by_key(|(_, count)| *count) {
-                    Some((from, count)) => Reading::Chunk { from, count },
-                    None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
-                }
-            }
-            Item::Text if self.wants().any(|wants| wants.text_chunk.is_some_and(fits)) => reads(),
-            Item::Header if self.wants().any(|wants| wants.header_chunk) => Reading::Passing,
+            Item::Chunk(origin) => match self.wants().filter_map(|wants| wants.chunk).find(|(from, _)| *from == origin)
+            {
+                Some((from, count)) => Reading::Chunk { from, count },
+                None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
+            },
+            Item::Text if first().is_some_and(|first| first.text_chunk.is_some_and(fits)) => reads(),
+            Item::Header if self.wants().next().is_some_and(|first| first.header_chunk) => Reading::Passing,
             Item::Piece => reads(),
             _ => Reading::AsNamed,
         };

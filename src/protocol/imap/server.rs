@@ -338,6 +338,9 @@ impl Imap {
 
     /// EXPUNGE of this message: the later ones move down (RFC 9051, section 7.5.1).
     fn expunged(&mut self, number: u32, host: &mut dyn Host) {
+        if let Some(gate) = &mut self.own.gate {
+            gate.shrinks();
+        }
         if let Some(mailbox) = &mut self.mailbox {
             mailbox.exists = mailbox.exists.saturating_sub(1);
         }
@@ -351,6 +354,9 @@ impl Imap {
 
     /// VANISHED (RFC 7162, section 3.2.10): from here on sequence numbers mean nothing to us.
     fn vanished(&mut self, line: &[u8], host: &mut dyn Host) {
+        if let Some(gate) = &mut self.own.gate {
+            gate.shrinks();
+        }
         self.capture.forget();
         self.stop_downloads(true, host);
         let uids = line.rsplit(|&b| b == b' ').next().unwrap_or_default();

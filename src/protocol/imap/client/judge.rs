@@ -6,6 +6,7 @@ use crate::config::TlsMode;
 use crate::protocol::Host;
 use crate::protocol::imap::command::LineEnd;
 use crate::protocol::imap::follow::HeldIdle;
+use crate::protocol::imap::items::Wants;
 use crate::protocol::imap::{Imap, capability};
 use crate::protocol::sasl::{Exchange, Mechanism};
 
@@ -54,6 +55,7 @@ impl Imap {
                 verdict => verdict,
             },
             b"CLOSE" => self.judge_deletion(command, host),
+            b"FETCH" | b"UID FETCH" if self.commands.confuses(Wants::parse(self.client.line.text())) => Verdict::Hold,
             b"SELECT" | b"EXAMINE" | b"UNSELECT" => self.judge_leaving(false, host),
             b"LOGOUT" => self.judge_leaving(true, host),
             // What turns out to be due is fetched first: an IDLE is not broken.

@@ -346,3 +346,20 @@ fn a_folder_that_is_deleted_while_another_one_is_open_is_told_of() {
         "#,
     );
 }
+
+#[test]
+fn the_last_message_may_be_another_one_when_its_deletion_is_let_go() {
+    for gone in ["9 EXPUNGE", "VANISHED 20"] {
+        lasting(&format!(
+            r#"
+            C: c UID STORE * +FLAGS (\\Deleted)
+            -> S: X1 UID FETCH * (UID)
+            S: * {gone}\r\nX1 OK done
+            -> C: * {gone}
+            -> S: X2 UID FETCH * (UID)
+            S: * 8 FETCH (UID 19)\r\nX2 OK done
+            -> S: X3 UID FETCH 19 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+            "#
+        ));
+    }
+}

@@ -91,22 +91,23 @@ fn chunks_that_cannot_be_told_apart_are_none() {
         -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
         "#,
     );
-    // Two commands, answered in another order: the second one's answer is no short chunk of the first.
+    // Servers may answer two commands in another order: the second one waits.
     lasting(
         r#"
         C: c UID FETCH 7 BODY[]<0.5000>\r\nd UID FETCH 8 BODY[]<0.4>
         -> S: c UID FETCH 7 BODY[]<0.5000>
-        -> S: d UID FETCH 8 BODY[]<0.4>
-        S: * 2 FETCH (UID 8 BODY[]<0> "0123")\r\nd OK done\r\n* 1 FETCH (UID 7 BODY[]<0> "0123456789")\r\nc OK done
-        -> C: * 2 FETCH (UID 8 BODY[]<0> "0123")
-        -> C: d OK done
+        S: * 1 FETCH (UID 7 BODY[]<0> "0123")\r\nc OK done
         -> begin 1 joe@example.org INBOX
-        -> append 1 0123456789\
+        -> append 1 0123\
         -> origin 1 imap INBOX 5 7
         -> finish 1
-        -> C: * 1 FETCH (UID 7 BODY[]<0> "0123456789")
+        -> C: * 1 FETCH (UID 7 BODY[]<0> "0123")
         -> settle
+        -> S: d UID FETCH 8 BODY[]<0.4>
         -> C: c OK done
+        S: * 2 FETCH (UID 8 BODY[]<0> "0123")\r\nd OK done
+        -> C: * 2 FETCH (UID 8 BODY[]<0> "0123")
+        -> C: d OK done
         "#,
     );
 }

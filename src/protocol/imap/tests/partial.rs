@@ -609,3 +609,25 @@ fn a_client_that_leaves_is_told_no_expunge_before_its_fetch_is_answered() {
         "#,
     );
 }
+
+#[test]
+fn a_header_and_text_are_kept_at_their_reply_although_previews_are_asked_for_behind_them() {
+    for preview in ["BODY.PEEK[TEXT]<0.9>", "BODY.PEEK[HEADER]<0.9>"] {
+        lasting(&format!(
+            r#"
+            C: c UID FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT])\r\nd UID FETCH 8 {preview}
+            -> S: c UID FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT])
+            -> S: d UID FETCH 8 {preview}
+            S: * 1 FETCH (UID 7 BODY[HEADER] "head" BODY[TEXT] {{0}}\r\n)\r\nc OK done
+            -> begin 1 joe@example.org INBOX size=4
+            -> append 1 head\
+            -> origin 1 imap INBOX 5 7
+            -> finish 1
+            -> C: * 1 FETCH (UID 7 BODY[HEADER] "head" BODY[TEXT] {{0}}
+            -> C: )
+            -> settle
+            -> C: c OK done
+            "#
+        ));
+    }
+}

@@ -361,3 +361,45 @@ fn a_message_that_is_gone_does_not_keep_the_others_from_being_followed() {
         ),
     );
 }
+
+#[test]
+fn an_idle_that_began_with_us_does_not_outlive_the_session() {
+    lasting(
+        r#"
+        C: c FETCH 1:2 BODY[]<0.10>
+        -> S: c FETCH 1:2 BODY[]<0.10>
+        S: * 1 FETCH (BODY[]<0> "0123456789")\r\n* 2 FETCH (BODY[]<0> "0123456789")\r\nc OK done
+        -> C: * 1 FETCH (BODY[]<0> "0123456789")
+        -> C: * 2 FETCH (BODY[]<0> "0123456789")
+        -> C: c OK done
+        C: d FETCH 1:2 BODY[]<10.10>
+        -> S: d FETCH 1:2 BODY[]<10.10>
+        S: * 1 FETCH (BODY[]<10> "0123456789")\r\n* 2 FETCH (BODY[]<10> "0123456789")\r\nd OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 01234567890123456789\
+        -> C: * 1 FETCH (BODY[]<10> "0123456789")
+        -> begin 2 joe@example.org INBOX
+        -> append 2 01234567890123456789\
+        -> C: * 2 FETCH (BODY[]<10> "0123456789")
+        -> C: d OK done
+        C: e IDLE
+        -> S: X1 FETCH 1 (UID BODY.PEEK[]<20.262144>)
+        -> C: + idling
+        eof C
+        S: * 1 FETCH (UID 7 BODY[]<20> "x")\r\nX1 OK done
+        -> append 1 x\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> settle
+        -> S: X2 FETCH 2 (UID BODY.PEEK[]<20.262144>)
+        S: * 2 FETCH (UID 8 BODY[]<20> "y")\r\nX2 OK done
+        -> append 2 y\
+        -> origin 2 imap INBOX 5 8
+        -> finish 2
+        -> settle
+        -> S: X3 LOGOUT
+        S: X3 OK out
+        -> end orderly client closed
+        "#,
+    );
+}

@@ -130,7 +130,8 @@ impl Answer {
         };
         self.add(&response, value, if metadata { Class::Other } else { Class::Content });
         if metadata {
-            return (shown.ends_with("HEADER]") || shown == "RFC822.HEADER", false);
+            let header = matches!(shown.as_str(), "BODY[HEADER]" | "RFC822.HEADER");
+            return (header && partial.is_none(), false);
         }
         if slice.is_empty() {
             return (false, partial.is_none() && !is_part);

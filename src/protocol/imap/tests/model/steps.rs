@@ -94,7 +94,7 @@ pub(super) enum Step {
 }
 
 /// What FETCHes ask for.
-pub(super) const ITEMS: [&str; 22] = [
+pub(super) const ITEMS: [&str; 23] = [
     "(BODY.PEEK[])",
     "(UID BODY[])",
     "RFC822",
@@ -115,6 +115,7 @@ pub(super) const ITEMS: [&str; 22] = [
     "BODY[]<0.5000>",
     "BODY.PEEK[]<7.20>",
     "BODY.PEEK[1.MIME]",
+    "BODY.PEEK[HEADER]<0.10>",
     "BODY.PEEK[HEADER.FIELDS (SUBJECT)]",
     "(FLAGS UID)",
 ];
