@@ -69,13 +69,15 @@ impl Chunks {
                 return Ok(None);
             }
             other => {
+                // Begun anew it is a download still.
+                let mut download = count > PREVIEW_LEN_MAX;
                 if let Some(other) = other {
+                    download |= other.download;
                     other.abort(host);
                 }
                 if from != 0 {
                     return Ok(None);
                 }
-                let download = count > PREVIEW_LEN_MAX;
                 let store = Store::Memory(Vec::new());
                 Chunked { which, store, next: 0, got: 0, count, download, last: false }
             }

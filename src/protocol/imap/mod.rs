@@ -344,6 +344,8 @@ impl Imap {
     }
 
     fn end(&mut self, end: End, host: &mut dyn Host) {
+        self.client.abandon(host);
+        self.capture.abandon(host);
         self.over(host);
         self.phase = Phase::Ended;
         host.end(end);

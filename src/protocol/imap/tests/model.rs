@@ -58,7 +58,7 @@ proptest! {
             for step in &steps {
                 let number = match step {
                     Step::Up(..) | Step::Down(..) | Step::Serve(_) | Step::Leave(_) => continue,
-                    Step::Say(number, _) | Step::Rest(number) | Step::Push(number) => Some(*number),
+                    Step::Say(number, ..) | Step::Rest(number) | Step::Push(number) => Some(*number),
                     _ => None,
                 };
                 game.step(step);

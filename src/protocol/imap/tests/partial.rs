@@ -631,3 +631,48 @@ fn a_header_and_text_are_kept_at_their_reply_although_previews_are_asked_for_beh
         ));
     }
 }
+
+#[test]
+fn a_download_that_begins_anew_and_stops_is_fetched_to_its_end() {
+    lasting(&format!(
+        r#"
+        {DOWNLOAD}
+        S: )\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<10> {{10}}
+        -> C: 0123456789)
+        -> C: d OK done
+        C: e UID FETCH 7 (UID BODY[]<0.10>)
+        -> S: e UID FETCH 7 (UID BODY[]<0.10>)
+        S: * 1 FETCH (UID 7 BODY[]<0> {{10}}\r\n0123456789)\r\ne OK done
+        -> abort 1
+        -> C: * 1 FETCH (UID 7 BODY[]<0> {{10}}
+        -> C: 0123456789)
+        -> C: e OK done
+        C: f LOGOUT
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        "#
+    ));
+}
+
+#[test]
+fn a_session_that_ends_leaves_no_message_half_said() {
+    let recorder = lasting(
+        r#"
+        C: c FETCH 1 BODY[]\r\nd APPEND INBOX {3}
+        -> S: c FETCH 1 BODY[]
+        -> begin 1 joe@example.org INBOX size=3
+        -> S: d APPEND INBOX {3}
+        fail settle
+        S: * 1 FETCH (BODY[] "abc")\r\nc OK done
+        -> begin 2 joe@example.org INBOX
+        -> append 2 abc\
+        -> finish 2
+        -> C: * 1 FETCH (BODY[] "abc")
+        -> settle refused
+        -> C: * BYE [UNAVAILABLE] a message cannot be archived at the moment, try again later
+        -> abort 1
+        -> end fault a message could not be kept
+        "#,
+    );
+    assert_eq!(recorder.drafts_left(), 0);
+}

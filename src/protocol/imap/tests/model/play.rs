@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::client::Client;
 use super::host::{Archive, SharedHost};
 use super::server::{Around, DELETED, MAILBOXES, SEEN, Server, TRASH, World};
-use super::steps::{Case, Say, Step};
+use super::steps::{Case, Say, Step, mailbox};
 use crate::config::{Follow, TlsMode};
 use crate::protocol::imap::tests::shared;
 use crate::protocol::imap::{FolderRules, Imap, Settings};
@@ -52,7 +52,7 @@ impl Game {
         let mut world = World::new(case.ways);
         for (to, len) in &case.messages {
             let content = world.make(*len);
-            world.deliver(usize::from(*to) % 3, &content, 0);
+            world.deliver(mailbox(*to), &content, 0);
         }
         let mut game = Game {
             world,
@@ -102,6 +102,10 @@ impl Game {
         let line = self.links[number].client.log_in();
         self.links[number].said.extend(line);
         self.quiet(number);
+        if self.case.selected {
+            self.say(number, &Say::Select(0, false));
+            self.quiet(number);
+        }
     }
 
     pub(super) fn play(&mut self) {
@@ -119,7 +123,12 @@ impl Game {
     pub(super) fn step(&mut self, step: &Step) {
         self.world.log.push(format!("{step:?}"));
         match step {
-            Step::Say(number, say) => self.say(*number, say),
+            Step::Say(number, say, waits) => {
+                self.say(*number, say);
+                if *waits {
+                    self.quiet(*number);
+                }
+            }
             Step::Up(number, octets) => drop(self.up(*number, *octets)),
             Step::Serve(number) => drop(self.serve(*number)),
             Step::Down(number, octets) => drop(self.down(*number, *octets)),
@@ -132,13 +141,13 @@ impl Game {
             }
             Step::Deliver { to, len, flags } => {
                 let content = self.world.make(*len);
-                self.world.deliver(usize::from(*to) % 3, &content, *flags);
+                self.world.deliver(mailbox(*to), &content, *flags);
             }
             Step::Flag { of, nth, deleted } => {
                 let flag = if *deleted { DELETED } else { SEEN };
-                self.world.mark_past(usize::from(*of) % 3, usize::from(*nth), flag);
+                self.world.mark_past(mailbox(*of), usize::from(*nth), flag);
             }
-            Step::Remove { of, nth } => self.world.remove_past(usize::from(*of) % 3, usize::from(*nth)),
+            Step::Remove { of, nth } => self.world.remove_past(mailbox(*of), usize::from(*nth)),
         }
         for number in 0..2 {
             if self.links[number].is_over() {
@@ -171,6 +180,7 @@ impl Game {
         let link = &mut self.links[number];
         if link.leaves && !link.left && link.said.is_empty() && link.waiting[0].is_empty() {
             link.left = true;
+            link.client.left = true;
             self.closed(number, Side::Client);
             return true;
         }

@@ -62,7 +62,8 @@ pub(super) enum Say {
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Say(usize, Say),
+    /// And whether it waits for the answer.
+    Say(usize, Say, bool),
     /// So many octets of the client's reach the proxy.
     Up(usize, usize),
     /// The server executes a command.
@@ -128,7 +129,14 @@ pub(super) struct Case {
     /// What the clients' tags begin with.
     pub(super) tags: [&'static str; 2],
     pub(super) messages: Vec<(u8, usize)>,
+    /// Clients begin with the inbox.
+    pub(super) selected: bool,
     pub(super) steps: Vec<Step>,
+}
+
+/// The inbox more often than the others.
+pub(super) fn mailbox(number: u8) -> usize {
+    [0, 0, 0, 0, 0, 1, 1, 2][usize::from(number) % 8]
 }
 
 fn set() -> impl Strategy<Value = Set> {
@@ -171,18 +179,18 @@ fn step(len_max: usize) -> impl Strategy<Value = Step> {
     let who = || 0..2usize;
     let octets = || prop_oneof![1..20usize, 20..200usize, Just(100_000)];
     prop_oneof![
-        24 => (who(), say(len_max)).prop_map(|(who, say)| Step::Say(who, say)),
+        40 => (who(), say(len_max), prop::bool::weighted(0.6)).prop_map(|(who, say, waits)| Step::Say(who, say, waits)),
         12 => (who(), octets()).prop_map(|(who, octets)| Step::Up(who, octets)),
         12 => who().prop_map(Step::Serve),
         16 => (who(), octets()).prop_map(|(who, octets)| Step::Down(who, octets)),
         3 => who().prop_map(Step::Push),
         4 => who().prop_map(Step::Rest),
-        12 => who().prop_map(Step::Quiet),
+        6 => who().prop_map(Step::Quiet),
         1 => who().prop_map(Step::Leave),
-        5 => (any::<u8>(), len(len_max), prop_oneof![4 => Just(0u8), 1 => Just(2u8)])
+        6 => (any::<u8>(), len(len_max), prop_oneof![4 => Just(0u8), 1 => Just(2u8)])
             .prop_map(|(to, len, flags)| Step::Deliver { to, len, flags }),
         3 => (any::<u8>(), 0..9u8, any::<bool>()).prop_map(|(of, nth, deleted)| Step::Flag { of, nth, deleted }),
-        4 => (any::<u8>(), 0..9u8).prop_map(|(of, nth)| Step::Remove { of, nth }),
+        8 => (any::<u8>(), 0..9u8).prop_map(|(of, nth)| Step::Remove { of, nth }),
     ]
 }
 
@@ -222,13 +230,22 @@ pub(super) fn case(steps: usize, len_max: usize) -> impl Strategy<Value = Case> 
     let refusals = prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec((any::<u8>().prop_map(|n| n % 20), any::<bool>()), 1..5)];
     let tags = prop::sample::select(vec!["c", "X", "X1", "x"]);
     let messages = prop::collection::vec((any::<u8>(), len(len_max)), 0..12);
-    (ways(), follow(), refusals, [tags.clone(), tags], messages, prop::collection::vec(step(len_max), 0..steps))
-        .prop_map(|(ways, follow, refusals, tags, messages, steps)| Case {
+    (
+        ways(),
+        follow(),
+        refusals,
+        [tags.clone(), tags],
+        messages,
+        prop::bool::weighted(0.8),
+        prop::collection::vec(step(len_max), 0..steps),
+    )
+        .prop_map(|(ways, follow, refusals, tags, messages, selected, steps)| Case {
             ways,
             follow,
             refusals,
             tags,
             messages,
+            selected,
             steps,
         })
 }
