@@ -129,14 +129,14 @@ fn thunderbird(lab: &Lab, at: Endpoint, user: &str, todo: &[&str]) -> String {
     run_with_input("/usr/bin/python3", &args, b"", &home).ok().text()
 }
 
-/// Synchronises all folders into Maildirs below `mail` in this folder.
+/// Synchronises all folders into Maildirs below `mail` in this folder. Not by IPv6: on ::1 somebody else may listen on the same port.
 fn offlineimap(lab: &Lab, at: Endpoint, user: &str, home: &Path, more: &str) {
     let authority =
         if at.tls == Tls::None { String::new() } else { format!("sslcacertfile = {}\n", lab.ca().display()) };
     let rc = format!(
-        "[general]\naccounts = a\nmetadata = {h}/meta\n\n[Account a]\nlocalrepository = near\nremoterepository = far\n\n\
+        "[general]\naccounts = a\nmetadata = {h}/meta\nsocktimeout = 30\n\n[Account a]\nlocalrepository = near\nremoterepository = far\n\n\
          [Repository near]\ntype = Maildir\nlocalfolders = {h}/mail\n\n\
-         [Repository far]\ntype = IMAP\nremotehost = localhost\nremoteport = {}\nremoteuser = {user}\nremotepass = {PASSWORD}\n\
+         [Repository far]\ntype = IMAP\nipv6 = no\nremotehost = localhost\nremoteport = {}\nremoteuser = {user}\nremotepass = {PASSWORD}\n\
          ssl = {}\nstarttls = {}\n{authority}{more}",
         at.port,
         yes(at.tls == Tls::Implicit),

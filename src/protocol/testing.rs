@@ -219,6 +219,11 @@ impl Recorder {
         self.drafts.len()
     }
 
+    /// Drafts that are not whole.
+    pub(crate) fn drafts_open(&self) -> usize {
+        self.drafts.values().filter(|state| **state == Draft::Open).count()
+    }
+
     /// The next call of `begin`, `append`, `prepare` or `settle` is refused.
     pub(crate) fn refuse(&mut self, call: &str) {
         let calls = ["begin", "begin large", "append", "append large", "prepare", "settle"];

@@ -24,6 +24,8 @@ const HIDDEN: &[&str] = &[
     "URLAUTH",
     "URLAUTH=BINARY",
     "URL-PARTIAL",
+    // EXPUNGE, VANISHED and messages may come at any time: an answer to us could not be told from them (RFC 5465).
+    "NOTIFY",
     // Changes the shape of FETCH responses (RFC 9586); rev2 brings BINARY with it.
     "UIDONLY",
     "IMAP4REV2",

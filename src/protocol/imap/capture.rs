@@ -291,7 +291,11 @@ impl Capture {
     /// [`Refused`] where the message cannot be kept: it must not pass.
     pub(super) fn complete(&mut self, mailbox: Option<&Mailbox>, host: &mut dyn Host) -> Result<Found, Refused> {
         let response = std::mem::take(&mut self.response);
-        let which = response.which;
+        let mut which = response.which;
+        if let Some(chunk) = &response.chunk {
+            // A later chunk need not tell the UID again.
+            which.uid = which.uid.or(chunk.which().uid);
+        }
         let mut in_part = response.in_part;
         let mut message = match (response.whole, response.header, response.text) {
             (Some(whole), header, text) => {
@@ -385,13 +389,13 @@ impl Capture {
         let value = match response.value {
             Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => Some(draft),
             Value::Chunk(chunk) => {
-                chunk.abort(host);
+                self.chunks.broken(chunk, host);
                 None
             }
             _ => None,
         };
         if let Some(chunk) = response.chunk {
-            chunk.abort(host);
+            self.chunks.broken(chunk, host);
         }
         let header = match response.header {
             Some(Header::Draft(draft)) => Some(draft),

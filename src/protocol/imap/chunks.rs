@@ -91,7 +91,8 @@ impl Chunks {
 
     /// A chunk that is not the last: the next one may follow.
     pub(super) fn wait(&mut self, mut chunked: Chunked, which: Which, host: &mut dyn Host) {
-        chunked.which = which;
+        // A later chunk need not tell the UID again.
+        chunked.which = Which { uid: which.uid.or(chunked.which.uid), ..which };
         self.waiting.push_back(chunked);
         let is_draft = |chunked: &Chunked| matches!(chunked.store, Store::Draft(_));
         for (kind, max) in [(true, DOWNLOADS_MAX), (false, BEGINNINGS_MAX)] {
@@ -104,6 +105,16 @@ impl Chunks {
                     false => stopped.abort(host),
                 }
             }
+        }
+    }
+
+    /// A chunk breaks off.
+    pub(super) fn broken(&mut self, chunked: Chunked, host: &mut dyn Host) {
+        let Chunked { which, count, download, .. } = chunked;
+        chunked.abort(host);
+        if download {
+            let store = Store::Memory(Vec::new());
+            self.stopped.push(Chunked { which, store, next: 0, got: 0, count, download, last: false });
         }
     }
 
@@ -166,6 +177,10 @@ impl Chunked {
     pub(super) fn end(&mut self) {
         self.next += self.got;
         self.last = self.got < self.count;
+    }
+
+    pub(super) fn which(&self) -> Which {
+        self.which
     }
 
     /// Whether the message ends with the chunk.

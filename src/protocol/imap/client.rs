@@ -28,6 +28,8 @@ pub(super) struct ClientSide {
     command: Option<Command>,
     /// The line that waits may delete a message that is on its way.
     pub(super) holds_deletion: bool,
+    /// It names messages of which one is not known to be kept.
+    pub(super) holds_unknown: bool,
     /// The line that waits leaves the mailbox; true: for good, by LOGOUT.
     pub(super) leaving: Option<bool>,
     /// The client is in IDLE, and the server does not know yet.
@@ -106,6 +108,7 @@ impl ClientSide {
             line_ready: false,
             command: None,
             holds_deletion: false,
+            holds_unknown: false,
             leaving: None,
             held_idle: None,
         }
@@ -265,7 +268,7 @@ impl Imap {
                         return at;
                     }
                     self.client.line.clear();
-                    self.client.line_ready = false;
+                    (self.client.line_ready, self.client.holds_unknown) = (false, false);
                 }
             }
         }

@@ -9,6 +9,8 @@ use crate::protocol::{DraftId, Host};
 
 /// Messages that wait to be fetched.
 const DUE_MAX: usize = 20_000;
+/// Those of them that have begun to come when they become due: each is an open draft.
+const DRAFTS_MAX: usize = 4;
 /// Messages of this session that are known to be kept: beyond that one costs a second fetch.
 const KEPT_MAX: usize = 100_000;
 
@@ -114,6 +116,9 @@ impl Due {
             return true;
         }
         let mut message = message;
+        if self.list.iter().filter(|other| other.progress.is_some()).count() >= DRAFTS_MAX {
+            message.drop_progress(host);
+        }
         let room = self.list.len() < DUE_MAX;
         match room {
             true => self.list.push_back(message),

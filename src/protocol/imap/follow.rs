@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::due::{self, Message, Which};
 use super::own::{Purpose, Work};
-use super::{Imap, Kind, Phase};
+use super::{Imap, Kind, Phase, set};
 use crate::config::Follow as Mode;
 use crate::protocol::{Host, Side};
 
@@ -32,6 +32,9 @@ pub(super) struct Follow {
     below: u32,
     /// Messages above this one were not either: they came since.
     above: u32,
+    /// The lowest and the highest UID of those that were looked at.
+    low: Option<u32>,
+    high: Option<u32>,
     /// Not kept: newest last.
     candidates: Vec<Which>,
     /// The server does not answer as it should: no more in this mailbox.
@@ -76,10 +79,17 @@ impl Follow {
         self.candidates.iter_mut().for_each(|which| due::shift(which, sequence_number));
     }
 
-    /// Sequence numbers mean nothing any more: all is looked at again.
-    pub(super) fn renumbered(&mut self) {
-        self.candidates.clear();
-        (self.below, self.above) = (0, 0);
+    /// VANISHED: these UIDs are gone, and with them the numbers of what was found. The bounds are known by their UIDs.
+    pub(super) fn vanished(&mut self, uids: &[u8]) {
+        if let Some(newest) = self.candidates.last() {
+            // They are looked for again.
+            self.below = newest.sequence_number.unwrap_or(self.below);
+            self.low = newest.uid.and_then(|uid| uid.checked_add(1));
+            self.candidates.clear();
+        }
+        let up_to = |bound: Option<u32>| set::count(uids, bound.unwrap_or(u32::MAX));
+        self.below = self.below.saturating_sub(up_to(self.low.map(|low| low - 1)));
+        self.above = self.above.saturating_sub(up_to(self.high));
     }
 
     fn has_work(&self, exists: u32) -> bool {
@@ -152,6 +162,11 @@ impl Imap {
 
     /// A message of the window.
     pub(super) fn follow_finds(&mut self, which: Which, host: &mut dyn Host) {
+        if let Some(uid) = which.uid {
+            let follow = &mut self.own.follow;
+            follow.low = Some(follow.low.map_or(uid, |low| low.min(uid)));
+            follow.high = Some(follow.high.map_or(uid, |high| high.max(uid)));
+        }
         if which.uid.is_some() && !self.is_known(which, host) && self.own.follow.candidates.len() < WINDOW as usize {
             self.own.follow.candidates.push(which);
         }
@@ -220,8 +235,14 @@ mod tests {
         assert!(!follow.has_work(10) && follow.has_work(11));
         follow.expunged(3);
         assert!(!follow.has_work(9) && follow.has_work(10));
-        follow.renumbered();
-        assert!(follow.has_work(1) && !follow.has_work(0));
+        // 5 of 20 were looked at, from UID 30 upwards; two of those below are gone, and one of the others.
+        follow = Follow { below: 15, above: 20, low: Some(30), high: Some(60), ..Follow::default() };
+        follow.vanished(b"7:8,40,90");
+        assert_eq!((follow.below, follow.above), (13, 17));
+        follow.candidates =
+            [(10, 25), (12, 28)].map(|(number, uid)| Which { sequence_number: Some(number), uid: Some(uid) }).to_vec();
+        follow.vanished(b"26");
+        assert_eq!((follow.below, follow.above, follow.candidates.len()), (11, 16, 0));
         follow.stop();
         assert!(!follow.has_work(100));
     }

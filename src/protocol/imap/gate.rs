@@ -43,6 +43,10 @@ pub(super) struct Gate {
     named: usize,
     /// A folder is open for us that the client does not know of.
     opened: bool,
+    /// The client names messages by their numbers: they must stay what they are.
+    numbered: bool,
+    /// The set of messages whose UIDs are asked for.
+    asked: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,8 @@ enum Step {
 pub(super) enum Obstacle {
     Archive(Refused),
     Server,
+    /// Its numbers mean other messages by now.
+    Renumbered,
 }
 
 /// What a command takes away.
@@ -73,11 +79,13 @@ struct Deletion {
     by_uid: bool,
     set: Option<Vec<u8>>,
     marked_only: bool,
+    /// The client names messages by their numbers.
+    numbered: bool,
 }
 
 impl Gate {
     fn new(deletion: Deletion) -> Gate {
-        let Deletion { by_uid, set, marked_only } = deletion;
+        let Deletion { by_uid, set, marked_only, numbered } = deletion;
         let mut gate = Gate {
             by_uid,
             step: Step::Open,
@@ -88,6 +96,8 @@ impl Gate {
             found: 0,
             named: 0,
             opened: false,
+            numbered,
+            asked: Vec::new(),
         };
         gate.look();
         gate
@@ -106,6 +116,26 @@ impl Gate {
     /// Messages have come.
     pub(super) fn grows(&mut self) {
         self.more = true;
+    }
+
+    /// Whether the command may be answered with EXPUNGE (RFC 9051, section 7.5.1), or the client does not hear it.
+    pub(super) fn may_expunge(&self) -> bool {
+        self.by_uid || !self.numbered
+    }
+
+    /// Somebody else has expunged messages: the client's numbers mean others now.
+    pub(super) fn renumbered(&mut self) {
+        if self.numbered {
+            self.refuse(Obstacle::Renumbered);
+        }
+    }
+
+    /// What it takes cannot be found out: by `on_archive_failure` it passes or not.
+    fn decide(&mut self, host: &mut dyn Host) {
+        match host.refuses() {
+            true => self.refuse(Obstacle::Server),
+            false => self.step = Step::Open,
+        }
     }
 
     /// Messages have gone: `*` may be another one now.
@@ -154,9 +184,12 @@ impl Imap {
         }
         // What the set names is certain only when no EXPUNGE can be on its way; of UIDs it always is.
         let idle = self.commands.list.is_empty();
-        if (idle || deletion.by_uid && !self.commands.select_is_open()) && self.all_known(&deletion, host) {
+        let certain = idle || deletion.by_uid && !self.commands.select_is_open() && !self.client.holds_unknown;
+        if certain && self.all_known(&deletion, host) {
             return Verdict::Forward;
         }
+        // Not looked up again each time the server speaks.
+        self.client.holds_unknown = certain;
         if idle {
             self.stop_downloads(true, host);
             self.own.gate = Some(Gate::new(deletion));
@@ -192,6 +225,7 @@ impl Imap {
             }
             Step::Resolve(set) => {
                 let text = format!("{uid}FETCH {} (UID)", String::from_utf8_lossy(set));
+                gate.asked = set.clone();
                 gate.step = Step::Asking;
                 self.command(&text, Work::Resolve(Purpose::Deletion), host);
                 false
@@ -214,20 +248,26 @@ impl Imap {
         }
     }
 
-    /// The server has told which messages are marked as deleted.
-    pub(super) fn searched(&mut self, numbers: Vec<u32>, status: &[u8], line: &[u8], host: &mut dyn Host) {
+    /// Whether a message that a SEARCH for the deletion found is kept.
+    pub(super) fn deletion_knows(&self, number: u32, host: &mut dyn Host) -> bool {
         let by_uid = self.own.gate.as_ref().is_some_and(|gate| gate.by_uid);
-        let unknown: Vec<u32> =
-            numbers.into_iter().filter(|&number| !self.is_known(which(by_uid, number), host)).collect();
+        self.is_known(which(by_uid, number), host)
+    }
+
+    /// The server has told which messages are marked as deleted, those that are kept left out.
+    pub(super) fn searched(&mut self, numbers: Vec<u32>, status: &[u8], line: &[u8], host: &mut dyn Host) {
         let Some(gate) = &mut self.own.gate else { return };
+        if let Step::Shut(_) = gate.step {
+            return;
+        }
         if status != b"OK" {
             host.not_kept(&format!(
-                "what an EXPUNGE would delete cannot be found out, the server says: {}; it was not passed",
+                "what an EXPUNGE would delete cannot be found out, the server says: {}",
                 quote(words(line))
             ));
-            return gate.refuse(Obstacle::Server);
+            return gate.decide(host);
         }
-        let mut set = set::print(unknown);
+        let mut set = set::print(numbers);
         if set.len() > SET_LEN_MAX {
             gate.more = true;
             set.truncate(set[..SET_LEN_MAX].rfind(',').unwrap_or(0));
@@ -238,6 +278,11 @@ impl Imap {
     /// A message that the deletion names.
     pub(super) fn deletion_names(&mut self, named: Which, host: &mut dyn Host) {
         if let Some(gate) = &mut self.own.gate {
+            // Flags of other messages may be told as well.
+            let number = if gate.by_uid { named.uid } else { named.sequence_number };
+            if number.is_some_and(|number| !set::names(&gate.asked, number)) {
+                return;
+            }
             gate.named += 1;
         }
         if self.is_known(named, host) {
@@ -259,14 +304,17 @@ impl Imap {
     /// All messages that the deletion names are told.
     pub(super) fn deletion_resolved(&mut self, status: &[u8], line: &[u8], host: &mut dyn Host) {
         let Some(gate) = &mut self.own.gate else { return };
+        if let Step::Shut(_) = gate.step {
+            return;
+        }
         let expunged = super::own::is_expunge_issued(line);
         // A set that the server does not understand it does not understand in the client's command either.
         if status == b"NO" && !expunged {
             host.not_kept(&format!(
-                "which messages a client deletes cannot be found out, the server says: {}; the deletion was not passed",
+                "which messages a client deletes cannot be found out, the server says: {}",
                 quote(words(line))
             ));
-            return gate.refuse(Obstacle::Server);
+            return gate.decide(host);
         }
         // Numbers that stand for messages are answered for, unless these are gone meanwhile.
         let silent = status == b"OK" && !gate.by_uid && gate.named == 0;
@@ -274,8 +322,8 @@ impl Imap {
             && !super::own::is_expunge_issued(line)
             && self.mailbox.as_ref().is_some_and(|mailbox| mailbox.exists > 0)
         {
-            host.not_kept("which messages a client deletes cannot be found out, the server says OK and names none; the deletion was not passed");
-            return gate.refuse(Obstacle::Server);
+            host.not_kept("which messages a client deletes cannot be found out, the server says OK and names none");
+            return gate.decide(host);
         }
         gate.step = Step::Fetching;
     }
@@ -298,21 +346,30 @@ fn deletion(command: &Command) -> Option<Deletion> {
     match name {
         b"STORE" => {
             let set = args.string()?;
-            marks_as_deleted(args).then_some(Deletion { by_uid, set: Some(set), marked_only: false })
+            marks_as_deleted(args).then_some(Deletion { by_uid, set: Some(set), marked_only: false, numbered: !by_uid })
         }
-        b"MOVE" | b"REPLACE" => Some(Deletion { by_uid, set: args.string(), marked_only: false }),
-        b"EXPUNGE" if by_uid => Some(Deletion { by_uid, set: args.string(), marked_only: true }),
-        b"EXPUNGE" | b"CLOSE" => Some(Deletion { by_uid: false, set: None, marked_only: true }),
+        b"MOVE" | b"REPLACE" => Some(Deletion { by_uid, set: args.string(), marked_only: false, numbered: !by_uid }),
+        b"EXPUNGE" if by_uid => Some(Deletion { by_uid, set: args.string(), marked_only: true, numbered: false }),
+        b"EXPUNGE" | b"CLOSE" => Some(Deletion { by_uid: false, set: None, marked_only: true, numbered: false }),
         _ => None,
     }
 }
 
 /// Whether the flags of a STORE set `\Deleted`, or its labels move the message away (Gmail's `X-GM-LABELS`).
 fn marks_as_deleted(mut args: Args<'_>) -> bool {
+    // `(UNCHANGEDSINCE n)`, RFC 7162.
+    if args.clone().remaining_text().starts_with(b"(") {
+        args.list();
+    }
+    let item = args.word().unwrap_or_default();
     let text = args.remaining_text().to_ascii_uppercase();
     let has = |what: &[u8]| text.windows(what.len()).any(|window| window == what);
-    let labels = has(b"X-GM-LABELS") && !has(b"-X-GM-LABELS") && (has(br"\TRASH") || has(br"\SPAM"));
-    labels || has(br"\DELETED") && !has(b"-FLAGS")
+    match item.strip_prefix(b"+").unwrap_or(&item) {
+        b"X-GM-LABELS" => has(br"\TRASH") || has(br"\SPAM"),
+        item if item.starts_with(b"-") => false,
+        // A server may take what we cannot read for flags.
+        _ => has(br"\DELETED"),
+    }
 }
 
 fn shut(obstacle: Obstacle) -> String {
@@ -322,6 +379,9 @@ fn shut(obstacle: Obstacle) -> String {
         }
         Obstacle::Archive(Refused::Unavailable) => {
             "NO [UNAVAILABLE] a message cannot be archived at the moment, so nothing is deleted; try again later".to_owned()
+        }
+        Obstacle::Renumbered => {
+            "NO [UNAVAILABLE] messages were expunged meanwhile, so their numbers are not what they were; nothing is done".to_owned()
         }
         Obstacle::Server => {
             "NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later"

@@ -15,6 +15,8 @@ pub(super) struct Wants {
     pub(super) whole: bool,
     /// A chunk of whole messages: from this octet so many.
     pub(super) chunk: Option<(u64, u64)>,
+    /// More than one chunk of whole messages.
+    pub(super) several_chunks: bool,
     /// A chunk of the text, of so many octets at most: what calls itself the text may be only that.
     pub(super) text_chunk: Option<u64>,
     /// A chunk of the header: what calls itself the header may be only that.
@@ -41,16 +43,14 @@ impl Wants {
         wants
     }
 
-    /// Whole messages and no chunks of them.
-    pub(super) fn only_whole(&self) -> bool {
-        self.whole && self.chunk.is_none()
-    }
-
     /// Together with what another line of the command asks for.
     pub(super) fn and(self, other: Wants) -> Wants {
         Wants {
             whole: self.whole || other.whole,
             chunk: self.chunk.or(other.chunk),
+            several_chunks: self.several_chunks
+                || other.several_chunks
+                || self.chunk.is_some() && other.chunk.is_some(),
             text_chunk: self.text_chunk.max(other.text_chunk),
             header_chunk: self.header_chunk || other.header_chunk,
             reads: self.reads || other.reads,
@@ -83,7 +83,9 @@ impl Wants {
         let is_preview = is_beginning && peeks && !(is_part && single);
         match (section, partial) {
             (b"", None) => self.whole = true,
-            (b"", Some(partial)) => self.chunk = Some(self.chunk.map_or(partial, |other| other.max(partial))),
+            (b"", Some(partial)) => {
+                self.several_chunks |= self.chunk.replace(partial).is_some_and(|other| other != partial)
+            }
             (b"TEXT", Some((_, count))) => {
                 self.text_chunk = self.text_chunk.max(Some(count));
                 self.reads |= !is_preview;
@@ -141,6 +143,7 @@ mod tests {
             ("(UID RFC822)", Wants { whole: true, ..content }),
             ("rfc822.peek", Wants { whole: true, ..content }),
             ("(UID RFC822.SIZE BODY[]<65536.73728>)", Wants { chunk: Some((65536, 73728)), ..content }),
+            ("(BODY[]<0.5> BODY[]<0.4>)", Wants { chunk: Some((0, 4)), several_chunks: true, reads: false, ..content }),
             ("BODY[]<5>", Wants { chunk: Some((5, u64::MAX)), ..content }),
             ("RFC822.TEXT.PEEK", Wants { reads: true, ..content }),
             ("(BODY.PEEK[HEADER] BODY.PEEK[TEXT])", Wants { reads: true, ..content }),

@@ -11,7 +11,7 @@ pub(super) struct Mailbox {
     pub(super) uid_validity: Option<u32>,
     /// How many messages it has.
     pub(super) exists: u32,
-    /// Nothing can be expunged: EXAMINE, or `[READ-ONLY]`.
+    /// Nothing can be expunged: it was opened by EXAMINE.
     pub(super) read_only: bool,
 }
 

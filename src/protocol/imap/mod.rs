@@ -189,6 +189,28 @@ impl Outstanding {
         })
     }
 
+    /// Whether answers to this FETCH could not be told from those to one in progress: of two chunks from the same octet, of different lengths, the
+    /// longer one must not pass for the end when it is the shorter one.
+    fn confuses(&self, wants: Wants) -> bool {
+        let Some((from, count)) = wants.chunk else { return false };
+        self.wants().filter_map(|other| other.chunk).any(|(other, length)| other == from && length != count)
+    }
+
+    /// All that is asked for of messages' content is asked for by UID.
+    fn asks_by_uid_only(&self) -> bool {
+        let mut by_number = false;
+        let mut any = false;
+        for pending in &self.list {
+            if let Kind::Fetch { wants, by_uid, .. } = &pending.kind
+                && wants.content
+            {
+                any = true;
+                by_number |= !by_uid;
+            }
+        }
+        any && !by_number
+    }
+
     /// A message may be on its way to the client: what would delete it has to wait until it is kept.
     fn message_is_coming(&self) -> bool {
         self.wants().any(|wants| wants.content)
@@ -206,14 +228,21 @@ impl Outstanding {
             true => Reading::Part,
             false => Reading::Passing,
         };
-        // Answers come in the order of the commands.
         let first = || self.wants().find(|wants| wants.content);
+        let mixed = self.wants().any(|wants| wants.several_chunks);
         let reading = match item {
-            Item::Whole if first().is_some_and(Wants::only_whole) => Reading::AsNamed,
-            Item::Whole => match self.wants().find_map(|wants| wants.chunk) {
-                // Some servers leave the origin out.
-                Some((_, count)) if fits(count) && self.wants().any(|wants| wants.whole) => Reading::Part,
-                Some((from, count)) if fits(count) => Reading::Chunk { from, count },
+            // Which of several chunks it is cannot be told.
+            Item::Whole | Item::Chunk(_) if mixed => Reading::Part,
+            // Answers come in the order of the commands, so the oldest one decides. Some servers leave the origin out; of a chunk that is not the
+            // first it cannot be told then whether it is one.
+            Item::Whole => match self.wants().find(|wants| wants.whole || wants.chunk.is_some()) {
+                Some(Wants { whole: false, chunk: Some((0, count)), .. }) if fits(*count) => {
+                    Reading::Chunk { from: 0, count: *count }
+                }
+                Some(Wants { whole: false, chunk: Some((_, count)), .. }) if fits(*count) => {
+                    return (Reading::Part, false);
+                }
+                Some(Wants { whole: true, chunk: Some((_, count)), .. }) if fits(*count) => Reading::Part,
                 _ => Reading::AsNamed,
             },
             Item::Chunk(origin) => match self.wants().filter_map(|wants| wants.chunk).find(|(from, _)| *from == origin)

@@ -208,6 +208,8 @@ impl Own {
         match message.which {
             Which { uid: Some(_), .. } if by_uid => Some(true),
             Which { sequence_number: Some(_), .. } => Some(false),
+            // Its number was made void (VANISHED), and what waits for it may be answered with EXPUNGE.
+            Which { uid: Some(_), .. } if self.gate.as_ref().is_some_and(Gate::may_expunge) => Some(true),
             _ => None,
         }
     }
@@ -224,6 +226,9 @@ impl Own {
     }
 
     pub(super) fn expunged(&mut self, sequence_number: u32) -> Option<Message> {
+        if let Some(gate) = &mut self.gate {
+            gate.renumbered();
+        }
         self.known.expunged(sequence_number);
         self.given_up.expunged(sequence_number);
         self.too_large.expunged(sequence_number);
@@ -235,11 +240,15 @@ impl Own {
         self.due.expunged(sequence_number)
     }
 
-    pub(super) fn renumbered(&mut self) -> Vec<Message> {
+    /// VANISHED with these UIDs. Gives back what was due and is known by nothing else than its number.
+    pub(super) fn vanished(&mut self, uids: &[u8]) -> Vec<Message> {
         self.known.renumbered();
         self.given_up.renumbered();
         self.too_large.renumbered();
-        self.follow.renumbered();
+        self.follow.vanished(uids);
+        if let Some(gate) = &mut self.gate {
+            gate.renumbered();
+        }
         if let Some(flight) = &mut self.flight {
             flight.whole.iter_mut().for_each(|which| which.sequence_number = None);
         }
@@ -371,7 +380,7 @@ impl Imap {
             if let Some(quoted) = quoted(&mailbox.name) {
                 return self.command(&format!("EXAMINE {quoted}"), Work::Open(mailbox, Opening::default()), host);
             }
-            self.leave_for_good(&mailbox, "its folder's name cannot be said again", host);
+            self.leave_for_good(&mailbox.name, "its folder's name cannot be said again", host);
         }
     }
 
@@ -379,15 +388,16 @@ impl Imap {
         if status != b"OK" {
             let why = format!("the server does not open its folder again: {}", quote(words(line)));
             self.select(None, host);
-            return self.leave_for_good(&mailbox, &why, host);
+            return self.leave_for_good(&mailbox.name, &why, host);
         }
         self.own.private = true;
         self.select(Some(opening.mailbox(mailbox.name, true)), host);
         self.own.follow.stop();
     }
 
-    fn leave_for_good(&mut self, mailbox: &Mailbox, why: &str, host: &mut dyn Host) {
-        let is_there = |other: &mut Elsewhere| other.mailbox.name == mailbox.name;
+    /// What was left behind in this folder will not come.
+    pub(super) fn leave_for_good(&mut self, name: &[u8], why: &str, host: &mut dyn Host) {
+        let is_there = |other: &mut Elsewhere| other.mailbox.name == name;
         let left: Vec<Elsewhere> = self.own.elsewhere.extract_if(.., is_there).collect();
         for Elsewhere { mailbox, mut message } in left {
             message.drop_progress(host);

@@ -34,6 +34,8 @@ pub(super) struct ServerSide {
     pub(super) listing: Option<Vec<Part>>,
     /// Part of a response that is not complete has been forwarded.
     midway: bool,
+    /// That response is not for the client.
+    swallowing: bool,
     /// Lines of ours for the client, until the response is complete.
     postponed: Vec<u8>,
 }
@@ -58,7 +60,14 @@ enum State {
 
 impl ServerSide {
     pub(super) fn new() -> ServerSide {
-        ServerSide { state: State::Line, line: Vec::new(), listing: None, midway: false, postponed: Vec::new() }
+        ServerSide {
+            state: State::Line,
+            line: Vec::new(),
+            listing: None,
+            midway: false,
+            swallowing: false,
+            postponed: Vec::new(),
+        }
     }
 
     /// Whether the next octet begins a response.
@@ -68,7 +77,7 @@ impl ServerSide {
 
     /// Whether the client has got a part of a response only.
     pub(super) fn is_midway(&self) -> bool {
-        self.midway
+        self.midway && !self.swallowing
     }
 
     /// Whether the client would have to be told more than is worth remembering: it asks while it does not read.
@@ -206,12 +215,12 @@ impl Imap {
                     }
                 }
             }
-            _ if self.own.is_private() && word != b"SEARCH" => self.privately(line, word, third, host),
-            b"STATUS" if self.own.count().is_some() => {
-                if let Some(count) = self.own.count() {
-                    *count = messages(line).unwrap_or(0);
-                }
+            b"0" if third == b"EXPUNGE" => self.lost("it speaks of message 0", host),
+            _ if self.own.is_private() && word != b"SEARCH" => {
+                self.privately(line, word, third, host);
+                self.swallow(line, whole, host);
             }
+            b"STATUS" if self.own.count().is_some() => self.swallow(line, whole, host),
             _ if is_status(word) => {
                 let line = capability::filter_status(line, self.capability_context(), true);
                 match capability::status_code(&line).as_deref() {
@@ -237,7 +246,7 @@ impl Imap {
                 host.send(Side::Client, &[&line[..2 + word.len()], blank, &kept, ending].concat());
             }
             b"SEARCH" if self.own.searches() => {
-                let part = self.own_numbers(&line[b"* SEARCH".len()..], whole);
+                let part = self.own_numbers(&line[b"* SEARCH".len()..], whole, host);
                 if !whole {
                     self.server.state = State::OwnNumbers(part);
                 }
@@ -257,9 +266,24 @@ impl Imap {
         }
     }
 
+    /// A line, or the beginning of one, of a response that is not for the client.
+    fn swallow(&mut self, line: &[u8], whole: bool, host: &mut dyn Host) {
+        self.server.swallowing = true;
+        self.data(line, whole, host);
+    }
+
+    fn pass(&self, bytes: &[u8], host: &mut dyn Host) {
+        if !self.server.swallowing {
+            host.send(Side::Client, bytes);
+        }
+    }
+
     /// A line, or the beginning of one, of a response that passes as it is.
     fn data(&mut self, line: &[u8], whole: bool, host: &mut dyn Host) {
-        host.send(Side::Client, line);
+        self.pass(line, host);
+        if let (true, Some(messages), Some(count)) = (self.server.swallowing, messages(line), self.own.count()) {
+            *count = messages;
+        }
         self.server.midway = true;
         if !whole {
             self.server.listing = None;
@@ -294,10 +318,9 @@ impl Imap {
 
     /// UIDVALIDITY of the mailbox that is being selected. Told of one that is selected already it means that its UIDs do not last.
     fn learn_uid_validity(&mut self, line: &[u8]) {
-        self.opening.uid_validity = capability::status_number(line);
-        if !self.commands.select_is_open()
-            && let Some(mailbox) = &mut self.mailbox
-        {
+        if self.commands.select_is_open() {
+            self.opening.uid_validity = capability::status_number(line);
+        } else if let Some(mailbox) = &mut self.mailbox {
             mailbox.uid_validity = None;
         }
     }
@@ -336,16 +359,16 @@ impl Imap {
         }
         self.capture.forget();
         self.stop_downloads(true, host);
-        for mut message in self.own.renumbered() {
+        let uids = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
+        for mut message in self.own.vanished(uids) {
             message.drop_progress(host);
             if message.read {
                 self.missed(message.which, "the server made its number void (VANISHED) and has not told its UID", host);
             }
         }
-        let uids = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
-        let count = set::explicit(uids, usize::MAX).map_or(0, |uids| uids.len());
+        let count = set::count(uids, u32::MAX);
         if let Some(mailbox) = &mut self.mailbox {
-            mailbox.exists = mailbox.exists.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+            mailbox.exists = mailbox.exists.saturating_sub(count);
         }
     }
 
@@ -353,7 +376,7 @@ impl Imap {
     fn rest_of_numbers(&mut self, part: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
         let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
         let taken = end.unwrap_or(bytes.len());
-        let left = self.own_numbers(&[&part, &bytes[..taken]].concat(), end.is_some());
+        let left = self.own_numbers(&[&part, &bytes[..taken]].concat(), end.is_some(), host);
         if left.len() > TAIL_LEN {
             self.lost("it found a message whose number is too large", host);
         } else if end.is_none() {
@@ -365,7 +388,7 @@ impl Imap {
     fn rest_of_line(&mut self, tail: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
         let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
         let taken = end.unwrap_or(bytes.len());
-        host.send(Side::Client, &bytes[..taken]);
+        self.pass(&bytes[..taken], host);
         let tail = tail_of(&tail, &bytes[..taken]);
         match end {
             Some(_) => self.line_ended(command::tail_end(trim_ending(&tail)), host),
@@ -381,7 +404,7 @@ impl Imap {
             }
             LineEnd::Absurd { .. } => self.lost("a literal is larger than any number", host),
             _ => {
-                self.server.midway = false;
+                (self.server.midway, self.server.swallowing) = (false, false);
                 if let Some(pieces) = self.server.listing.take() {
                     self.learn(&pieces);
                 }
@@ -410,7 +433,7 @@ impl Imap {
 
     fn literal(&mut self, left: u64, bytes: &[u8], host: &mut dyn Host) -> usize {
         let taken = left.min(bytes.len() as u64) as usize;
-        host.send(Side::Client, &bytes[..taken]);
+        self.pass(&bytes[..taken], host);
         if let Some(pieces) = self.server.listing.as_mut() {
             match pieces.last_mut() {
                 Some(Part::Literal(octets)) => octets.extend_from_slice(&bytes[..taken]),

@@ -32,19 +32,34 @@ pub(super) fn print(numbers: impl IntoIterator<Item = u32>) -> String {
 pub(super) fn explicit(set: &[u8], count_max: usize) -> Option<Vec<u32>> {
     let mut numbers = Vec::new();
     for range in set.split(|&b| b == b',') {
-        let mut ends = range.splitn(2, |&b| b == b':').map(number);
-        let first = ends.next()??;
-        let last = match ends.next() {
-            None => first,
-            Some(last) => last?,
-        };
-        let (low, high) = (first.min(last), first.max(last));
+        let (low, high) = bounds(range)?;
         if (high - low) as usize >= count_max.saturating_sub(numbers.len()) {
             return None;
         }
         numbers.extend(low..=high);
     }
     Some(numbers)
+}
+
+/// How many of a set's numbers are no higher than this; 0 where `*` or `$` is in it, or it is no set. It may name billions.
+pub(super) fn count(set: &[u8], highest: u32) -> u32 {
+    let ranges = set.split(|&b| b == b',').map(|range| {
+        let (low, high) = bounds(range)?;
+        Some(if low > highest { 0 } else { u64::from(high.min(highest) - low) + 1 })
+    });
+    ranges.sum::<Option<u64>>().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Whether a set may name this number: `*` and `$` may be any.
+pub(super) fn names(set: &[u8], number: u32) -> bool {
+    set.split(|&b| b == b',').any(|range| bounds(range).is_none_or(|(low, high)| (low..=high).contains(&number)))
+}
+
+fn bounds(range: &[u8]) -> Option<(u32, u32)> {
+    let mut ends = range.splitn(2, |&b| b == b':').map(number);
+    let first = ends.next()??;
+    let last = ends.next().unwrap_or(Some(first))?;
+    Some((first.min(last), first.max(last)))
 }
 
 /// `nz-number`.
@@ -65,6 +80,16 @@ mod tests {
         assert_eq!(print([1, 2, 3, 7, 9, 10]), "1:3,7,9:10");
         assert_eq!(print([3, 2, 1]), "3,2,1");
         assert_eq!(print([u32::MAX, 1]), "4294967295,1");
+    }
+
+    #[test]
+    fn numbers_are_counted_and_found_without_naming_them() {
+        assert_eq!(count(b"1:3,9", u32::MAX), 4);
+        assert_eq!((count(b"1:3,9", 2), count(b"1:3,9", 8), count(b"5", 4)), (2, 3, 0));
+        assert_eq!(count(b"1:4294967295", u32::MAX), u32::MAX);
+        assert_eq!((count(b"1:*", 9), count(b"x", 9)), (0, 0));
+        assert!(names(b"1:3,9", 2) && names(b"9:7", 8) && !names(b"1:3,9", 4));
+        assert!(names(b"5:*", 4) && names(b"$", 1));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 mod deletion;
 mod model;
+mod odd;
 mod partial;
 mod quiet;
 

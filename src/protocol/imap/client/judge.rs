@@ -6,6 +6,7 @@ use crate::config::TlsMode;
 use crate::protocol::Host;
 use crate::protocol::imap::command::LineEnd;
 use crate::protocol::imap::follow::HeldIdle;
+use crate::protocol::imap::items::Wants;
 use crate::protocol::imap::{Imap, capability};
 use crate::protocol::sasl::{Exchange, Mechanism};
 
@@ -33,9 +34,11 @@ impl Imap {
             };
         }
         let verdict = match name.as_slice() {
+            // Judged by its first line: what follows a literal must not wait for what waits for it.
+            _ if command.forwarded && !command.is_append() => Verdict::Forward,
             b"STARTTLS" => self.starttls(command, end),
             b"COMPRESS" | b"URLFETCH" | b"GENURLAUTH" | b"RESETKEY" | b"CONVERT" | b"UNAUTHENTICATE"
-            | b"X-UNAUTHENTICATE" | b"PROXYAUTH" | b"XPROXYREUSE" => {
+            | b"X-UNAUTHENTICATE" | b"PROXYAUTH" | b"XPROXYREUSE" | b"NOTIFY" => {
                 Verdict::Refuse("BAD not available through MailStore".to_string())
             }
             b"AUTHENTICATE" => self.judge_authenticate(command, end, host),
@@ -45,11 +48,14 @@ impl Imap {
             b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"MOVE" | b"UID MOVE" => {
                 self.judge_deletion(command, host)
             }
-            b"DELETE" if !command.forwarded => self.judge_folder_deletion(command, host),
-            b"CLOSE" => match self.judge_deletion(command, host) {
-                Verdict::Forward => self.judge_leaving(false, host),
+            b"DELETE" => self.judge_folder_deletion(command, host),
+            // What is due is fetched first: what is to be expunged must not be left behind.
+            b"CLOSE" if self.own.gate.is_none() => match self.judge_leaving(false, host) {
+                Verdict::Forward => self.judge_deletion(command, host),
                 verdict => verdict,
             },
+            b"CLOSE" => self.judge_deletion(command, host),
+            b"FETCH" | b"UID FETCH" if self.commands.confuses(Wants::parse(self.client.line.text())) => Verdict::Hold,
             b"SELECT" | b"EXAMINE" | b"UNSELECT" => self.judge_leaving(false, host),
             b"LOGOUT" => self.judge_leaving(true, host),
             // What turns out to be due is fetched first: an IDLE is not broken.

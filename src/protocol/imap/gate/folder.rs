@@ -20,7 +20,11 @@ impl Imap {
         command: &Command,
         host: &mut dyn Host,
     ) -> Verdict {
-        let (Some(name), Some(owner)) = (command.args().string(), &self.login) else { return Verdict::Forward };
+        let Some(owner) = &self.login else { return Verdict::Forward };
+        let Some(name) = command.args().string() else {
+            host.not_kept("the client deletes a folder whose name it sends as a literal: messages in it that nobody has read, moved or deleted are not kept");
+            return Verdict::Forward;
+        };
         if let Some(gate) = &self.own.gate {
             return match gate.step {
                 Step::Open if !gate.opened => {
@@ -41,7 +45,7 @@ impl Imap {
         if !self.commands.list.is_empty() {
             return Verdict::Hold;
         }
-        let all = Deletion { by_uid: false, set: Some(b"1:*".to_vec()), marked_only: false };
+        let all = Deletion { by_uid: false, set: Some(b"1:*".to_vec()), marked_only: false, numbered: false };
         let mut gate = Gate::new(all);
         match (&self.mailbox, quoted(&name)) {
             (Some(mailbox), _) if mailbox.name == name => {
@@ -96,6 +100,7 @@ impl Imap {
                 escape(name)
             ));
         }
+        self.leave_for_good(name, "the client deletes its folder", host);
         if let Some(gate) = &mut self.own.gate {
             gate.step = Step::Open;
         }

@@ -28,6 +28,9 @@ impl Imap {
         if self.login.is_none() {
             return self.lost("it shows a message to nobody who is logged in", host);
         }
+        if number == 0 {
+            return self.lost("it speaks of message 0", host);
+        }
         // Behind `* n FETCH`.
         let head = line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(2).map_or(line.len(), |(at, _)| at);
         let mut rest = &line[head..];
@@ -70,7 +73,13 @@ impl Imap {
             _ => self.capture.event(&event, reading, host).map(|()| Found::Nothing),
         };
         match result {
-            Ok(found) => self.found(found, host),
+            Ok(found) => {
+                self.found(found, host);
+                if event == Event::Complete {
+                    // A set of messages may be asked for by one command: what has to make room must not pile up until its end.
+                    self.stop_downloads(false, host);
+                }
+            }
             Err(refused) if self.withhold(&mut fetch, refused) => {}
             Err(_) => {
                 self.capture.abandon(host);

@@ -102,10 +102,8 @@ impl Imap {
             Event::Begin(Item::InternalDate, _) => fetch.kind = Kind::Date,
             Event::Content(content) => self.own_content(&mut fetch, content, host),
             Event::End(_) if fetch.kind == Kind::Content => self.own_content_ends(&mut fetch),
-            Event::Nil(Item::Whole | Item::Chunk(_)) if asks => {
-                fetch.kind = Kind::Content;
-                self.own_content_is_nil(&mut fetch);
-            }
+            // Not an end: Dovecot says so of a message that somebody has expunged meanwhile.
+            Event::Nil(Item::Whole | Item::Chunk(_)) if asks => fetch.kind = Kind::Content,
             Event::Uid(uid) => {
                 fetch.which.uid = Some(uid);
                 fetch.kind = Kind::Uid;
@@ -143,7 +141,8 @@ impl Imap {
         let Some(at) = self.asked_for(fetch.which) else { return };
         let destination = self.destination();
         let (Some(message), Some(to)) = (self.own.due.list.get_mut(at), destination) else { return };
-        if origin.is_some_and(|origin| origin != from) {
+        let unnamed = origin.is_none() && from > 0 && count.is_some_and(|count| len.is_none_or(|len| len <= count));
+        if unnamed || origin.is_some_and(|origin| origin != from) {
             // Its chunks are not what they say, or not what we asked for.
             self.own.in_one = true;
             return message.drop_progress(host);
@@ -196,19 +195,9 @@ impl Imap {
         let Some(message) = self.own.due.list.get_mut(content.at) else { return };
         let Some(progress) = message.progress.as_mut() else { return };
         progress.next += content.got;
-        message.answered = true;
-        content.whole = content.count.is_none_or(|count| content.got < count);
-    }
-
-    /// No content from there on: the end, where something came before.
-    fn own_content_is_nil(&mut self, fetch: &mut OwnFetch) {
-        let Some(at) = self.asked_for(fetch.which) else { return };
-        if let Some(message) = self.own.due.list.get_mut(at)
-            && let Some(progress) = &message.progress
-        {
-            message.answered = true;
-            fetch.content = Some(Content { at, draft: Some(progress.draft), got: 0, count: None, whole: true });
-        }
+        // An empty message is a strange one: it is asked for once more, in the plainest of ways.
+        message.answered = progress.next > 0 || content.count.is_none();
+        content.whole = message.answered && content.count.is_none_or(|count| content.got < count);
     }
 
     /// The archive does not take the message.
@@ -278,16 +267,22 @@ impl Imap {
     }
 
     /// Numbers of a SEARCH response to us; `part` is a piece of the line. Gives back what may be half a number at its end.
-    pub(super) fn own_numbers(&mut self, part: &[u8], whole: bool) -> Vec<u8> {
+    pub(super) fn own_numbers(&mut self, part: &[u8], whole: bool, host: &mut dyn Host) -> Vec<u8> {
         let end = match whole {
             true => part.len(),
             false => part.iter().rposition(|&b| b == b' ').map_or(0, |at| at + 1),
         };
+        let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<u32>().ok();
+        let found: Vec<u32> = part[..end].split(u8::is_ascii_whitespace).filter_map(number).collect();
+        // Only what is not kept counts against the limit: else what stands behind it would never be looked at.
+        let unknown: Vec<u32> = found.into_iter().filter(|&number| !self.deletion_knows(number, host)).collect();
         if let Some(Work::Search(numbers)) = self.own.flight.as_mut().map(|flight| &mut flight.work) {
-            let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<u32>().ok();
-            let words = part[..end].split(u8::is_ascii_whitespace).filter_map(number);
             let room = NUMBERS_MAX.saturating_sub(numbers.len());
-            numbers.extend(words.take(room));
+            let too_many = unknown.len() > room;
+            numbers.extend(unknown.into_iter().take(room));
+            if let (true, Some(gate)) = (too_many, &mut self.own.gate) {
+                gate.grows();
+            }
         }
         part[end..].to_vec()
     }
@@ -296,6 +291,11 @@ impl Imap {
     pub(super) fn found(&mut self, found: Found, host: &mut dyn Host) {
         match found {
             Found::Nothing => {}
+            Found::Whole(which) if which.uid.is_none() && self.commands.asks_by_uid_only() => {
+                // RFC 9051, section 6.4.9: the answer to a UID FETCH has the UID. Exchange says so what it puts in the place of a message.
+                let why = "the server answers a UID FETCH with something that has no UID, perhaps in the place of the message";
+                self.missed(which, why, host);
+            }
             Found::Whole(which) => {
                 self.own.known.insert(which);
                 if let Some(at) = self.own.due.list.iter().position(|message| message.which.is(which))

@@ -54,16 +54,16 @@ fn an_unread_message_is_kept_before_it_is_marked_as_deleted() {
         (r"STORE 7:9 (UNCHANGEDSINCE 5) +FLAGS (\\Deleted)", ""),
         ("MOVE 7:9 \"Trash\"", ""),
     ] {
-        let body = if uid.is_empty() { "FETCH 2" } else { "UID FETCH 9" };
+        let body = if uid.is_empty() { "FETCH 9" } else { "UID FETCH 9" };
         lasting(&format!(
             r#"
             known imap INBOX 5 7
             C: c {command}
             -> S: X1 {uid}FETCH 7:9 (UID)
-            S: * 1 FETCH (UID 7)\r\n* 2 FETCH (UID 9)\r\nX1 OK done
+            S: * 7 FETCH (UID 7)\r\n* 9 FETCH (UID 9)\r\nX1 OK done
             -> S: X2 {body} (UID INTERNALDATE BODY.PEEK[]<0.262144>)
             C: d NOOP
-            S: * 2 FETCH (UID 9 BODY[]<0> "nine")\r\nX2 OK done
+            S: * 9 FETCH (UID 9 BODY[]<0> "nine")\r\nX2 OK done
             -> begin 1 joe@example.org INBOX
             -> append 1 nine\
             -> origin 1 imap INBOX 5 9

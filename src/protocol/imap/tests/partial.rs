@@ -79,20 +79,37 @@ fn an_origin_may_be_missing_or_repeat_the_count() {
         r#"
         C: c FETCH 3 BODY[]<0.4>
         -> S: c FETCH 3 BODY[]<0.4>
-        S: * 3 FETCH (BODY[]<0.4> {4}\r\nabcd)\r\nc OK done
-        -> C: * 3 FETCH (BODY[]<0.4> {4}
+        S: * 3 FETCH (BODY[] {4}\r\nabcd)\r\nc OK done
+        -> C: * 3 FETCH (BODY[] {4}
         -> C: abcd)
         -> C: c OK done
         C: d FETCH 3 BODY[]<4.4>
         -> S: d FETCH 3 BODY[]<4.4>
-        S: * 3 FETCH (BODY[] {2}\r\nef)\r\nd OK done
+        S: * 3 FETCH (BODY[]<4.4> {2}\r\nef)\r\nd OK done
         -> begin 1 joe@example.org INBOX
         -> append 1 abcdef\
         -> finish 1
-        -> C: * 3 FETCH (BODY[] {2}
+        -> C: * 3 FETCH (BODY[]<4.4> {2}
         -> C: ef)
         -> settle
         -> C: d OK done
+        "#,
+    );
+    // Of a later chunk it cannot be told then whether it is one, or the whole message once more.
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[]<0.4>
+        -> S: c UID FETCH 7 BODY[]<0.4>
+        S: * 3 FETCH (BODY[] {4}\r\nabcd UID 7)\r\nc OK done
+        -> C: * 3 FETCH (BODY[] {4}
+        -> C: abcd UID 7)
+        -> C: c OK done
+        C: d UID FETCH 7 BODY[]<4.8>
+        -> S: d UID FETCH 7 BODY[]<4.8>
+        S: * 3 FETCH (BODY[] {4}\r\nabcd UID 7)\r\nd OK done
+        -> C: * 3 FETCH (BODY[] {4}
+        -> C: abcd UID 7)
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[])
         "#,
     );
 }
@@ -267,7 +284,7 @@ fn several_messages_are_fetched_together_and_the_big_ones_to_their_end() {
         -> finish 3
         -> settle
         -> S: X2 UID FETCH 8 (UID BODY.PEEK[]<16.262144>)
-        S: * 2 FETCH (UID 8 BODY[]<16> NIL)\r\nX2 OK done
+        S: * 2 FETCH (UID 8 BODY[]<16> "")\r\nX2 OK done
         -> origin 2 imap INBOX 5 8
         -> finish 2
         -> settle
