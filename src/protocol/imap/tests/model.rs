@@ -43,12 +43,16 @@ fn config(cases: u32) -> Config {
 }
 
 proptest! {
-    #![proptest_config(config(1000))]
+    #![proptest_config(config(1200))]
 
     #[test]
     fn nothing_slips_by(case in case(80, usize::MAX)) {
         play(&case, 1000, Game::play)?;
     }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
 
     /// Where nothing overtakes anything, pieces make no difference.
     #[test]

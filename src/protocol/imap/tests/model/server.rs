@@ -63,6 +63,8 @@ pub(super) struct Message {
     born: usize,
     /// When somebody past the proxy marked it as deleted.
     marked_past: Option<usize>,
+    /// When a client's STORE last did.
+    marked: usize,
 }
 
 pub(super) struct Mailbox {
@@ -127,7 +129,15 @@ impl World {
         // UIDs have gaps.
         mailbox.uid_next += 1 + u32::from(uid % 4 == 0);
         mailbox.ever.insert(uid, content.clone());
-        mailbox.messages.push(Message { uid, content: content.clone(), date, flags, born, marked_past: None });
+        mailbox.messages.push(Message {
+            uid,
+            content: content.clone(),
+            date,
+            flags,
+            born,
+            marked_past: None,
+            marked: 0,
+        });
         uid
     }
 
@@ -251,6 +261,8 @@ pub(super) struct Server {
     own_reply: u64,
     /// When the proxy last looked what a deletion would take.
     looked: usize,
+    /// When it last asked which messages are marked as deleted.
+    searched: usize,
     /// Of the command in progress.
     own: bool,
     pushes: bool,
@@ -443,7 +455,12 @@ impl Server {
                     "EXAMINE" => around.left || around.logs_out,
                     _ => false,
                 };
-                self.astray |= name == "EXAMINE";
+                if name == "EXAMINE" {
+                    // What was on its way of the other mailbox is of no use any more.
+                    self.astray = true;
+                    self.said_count -= self.said.len();
+                    self.said.clear();
+                }
                 assert!(harmless, "the proxy sends on its own account: {}", line.escape_ascii());
                 assert!(!rest_text.contains("BODY["), "the proxy marks messages as seen: {}", line.escape_ascii());
                 self.own_count += 1;
@@ -686,9 +703,11 @@ impl Server {
         }
         for uid in doomed {
             let Some(message) = around.world.find(selected.mailbox, *uid) else { continue };
-            let marked_since = by_mark && message.marked_past.is_some_and(|when| when > self.looked);
+            let marked_since = by_mark && message.marked_past.is_some_and(|when| when > self.searched);
             let untold = selected.told.get(uid).is_some_and(|told| *told > mark.heard) || !selected.uids.contains(uid);
-            let excused = marked_since || untold && message.born >= self.looked;
+            // Another client's session kept it before it marked it, after this one had looked.
+            let by_other = by_mark && message.marked > self.searched && around.archive.has(&message.content);
+            let excused = marked_since || by_other || untold && message.born >= self.looked;
             assert!(
                 excused || around.archive.had(&message.content, mark.kept),
                 "message {uid} goes and is not kept: {}",
@@ -699,7 +718,7 @@ impl Server {
 
     fn search(&mut self, tag: &[u8], uid: bool, criteria: &str, around: &mut Around<'_>) {
         if self.own {
-            self.looked = around.world.tick;
+            (self.looked, self.searched) = (around.world.tick, around.world.tick);
             if around.world.ways.refusal == Some(Refusal::Search) {
                 around.world.has_refused = true;
                 return self.tagged(tag, "NO not now", Effect::None, around.world);
@@ -751,6 +770,7 @@ impl Server {
             };
             if bits & DELETED != 0 {
                 message.marked_past = None;
+                message.marked = around.world.tick;
             }
             if item.contains("SILENT") {
                 selected.flags.insert(*uid, message.flags);
