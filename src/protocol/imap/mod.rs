@@ -170,6 +170,10 @@ impl Imap {
             }
         }
         self.let_idle_go(host);
+        // What waited was the beginning of a command whose rest will not come.
+        if self.client_left && matches!(self.phase, Phase::Running) && self.client.is_midway() {
+            self.end(End::Orderly("client closed"), host);
+        }
     }
 }
 

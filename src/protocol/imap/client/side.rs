@@ -122,6 +122,12 @@ impl ClientSide {
         self.line_ready
     }
 
+    /// The client has said half a command, and nothing of that waits.
+    pub(in crate::protocol::imap) fn is_midway(&self) -> bool {
+        let midway = self.command.is_some() || matches!(self.mode, Mode::Sasl | Mode::AwaitChallenge);
+        midway && !self.line_ready
+    }
+
     /// No more will come. Whether a command was half said.
     pub(in crate::protocol::imap) fn abandon(&mut self, host: &mut dyn Host) -> bool {
         let open = self.command.take();

@@ -403,3 +403,29 @@ fn an_idle_that_began_with_us_does_not_outlive_the_session() {
         "#,
     );
 }
+
+#[test]
+fn half_a_command_that_had_to_wait_is_not_waited_for_when_the_client_has_left() {
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[1]
+        -> S: c UID FETCH 7 BODY[1]
+        S: * 1 FETCH (UID 7 BODY[1] "a")\r\nc OK done
+        -> C: * 1 FETCH (UID 7 BODY[1] "a")
+        -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        C: d APPEND INBOX {3}
+        eof C
+        S: * 1 FETCH (UID 7 BODY[]<0> "a")\r\nX1 OK done
+        -> begin 1 joe@example.org INBOX
+        -> append 1 a\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> settle
+        -> C: c OK done
+        -> begin 2 joe@example.org INBOX size=3
+        -> S: d APPEND INBOX {3}
+        -> abort 2
+        -> end orderly client closed
+        "#,
+    );
+}
