@@ -21,8 +21,8 @@
 //! - A reply that nobody asked for, or one that is neither `+OK` nor `-ERR`, ends the session: the place in the stream is lost.
 //!
 //! Memory: a command line (64 KiB), a status line (8 KiB), a list of mechanisms (64 KiB), and 1,000 commands asked, of which
-//! those that name a user keep the name (1 KiB each). Of a login's messages: a bit for each, and 20,000 unique-ids of 512 KiB in all. Of a
-//! `TOP` 16 KiB.
+//! those that name a user keep the name (1 KiB each). Of a login's messages: a bit for each, 20,000 unique-ids of 512 KiB in all, and the hashes of
+//! 50,000 (16 octets each). Of a `TOP` 16 KiB.
 
 mod capability;
 mod command;
@@ -253,7 +253,12 @@ impl Pop3 {
             // Whose message it is, is not known yet.
             return;
         }
-        if self.is_kept(&target, host) {
+        let has_come = target.number.is_some_and(|number| self.seen.is_kept(number));
+        if !has_come && self.asked.iter().any(|asked| matches!(asked, Asked::Server(Ask::Uids | Ask::Uid(_)))) {
+            // Another message may have its unique-id.
+            return;
+        }
+        if has_come || self.is_kept(&target, host) {
             return self.forward_line(Ask::Line, host);
         }
         if self.asked.is_empty() {

@@ -19,7 +19,7 @@ use super::super::dot::{TERMINATOR, Unstuffer};
 use super::super::{DraftId, Host, Origin, Refused, Side};
 use super::command::Target;
 use super::reply::{NOT_KEPT, Reading, announced, destination};
-use super::seen::{Uid, is_doubtful, parse_uid};
+use super::seen::{Uid, parse_uid};
 use super::top::Preview;
 use super::{Ask, Asked, Pop3};
 use crate::archive::Owner;
@@ -56,6 +56,8 @@ enum Step {
 
 enum Outcome {
     Kept,
+    /// In an earlier session, as its unique-id says.
+    Known,
     Refused(Refused),
     /// The server has it and does not give it; with its words.
     Denied(String),
@@ -75,16 +77,10 @@ impl Own {
 
 impl Pop3 {
     /// Whether this message is kept, in this session or an earlier one.
-    pub(super) fn is_kept(&mut self, target: &Target, host: &mut dyn Host) -> bool {
+    pub(super) fn is_kept(&self, target: &Target, host: &mut dyn Host) -> bool {
         let (Some(number), Some(owner)) = (target.number, &self.owner) else { return false };
-        if self.seen.is_kept(number) {
-            return true;
-        }
-        let kept = self.origin(target).is_some_and(|origin| host.has(owner, &origin));
-        if kept {
-            self.seen.keep(number);
-        }
-        kept
+        // Asked anew each time: a unique-id that was believed may have turned out to be another message's as well.
+        self.seen.is_kept(number) || self.origin(target).is_some_and(|origin| host.has(owner, &origin))
     }
 
     /// What a copy of this message is a copy of, where its unique-id is known.
@@ -164,10 +160,12 @@ impl Pop3 {
             (Step::Uidl, _) => {
                 if let (true, Some((number, uid))) = (ok, uid_said(line, &own.target)) {
                     self.seen.learn(number, uid);
-                    own.origin = (!is_doubtful(number, uid)).then(|| Origin::Pop3 { uidl: uid.to_vec() });
+                    // Asked one by one, it is compared with all others before it is believed.
+                    let relied_upon = self.seen.is_relied_upon(number, uid);
+                    own.origin = relied_upon.then(|| Origin::Pop3 { uidl: uid.to_vec() });
                 }
                 own.step = Step::Retr { without_uid: !ok };
-                own.origin.as_ref().is_some_and(|origin| host.has(&owner, origin)).then_some(Outcome::Kept)
+                own.origin.as_ref().is_some_and(|origin| host.has(&owner, origin)).then_some(Outcome::Known)
             }
             (Step::Retr { without_uid }, true) => {
                 // The message is there, so it is unique-ids that are not.
@@ -252,7 +250,7 @@ impl Pop3 {
     /// What becomes of the client's `DELE`, which waits.
     fn decide_deletion(&mut self, outcome: Outcome, host: &mut dyn Host) {
         match outcome {
-            Outcome::Kept => self.forward_line(Ask::Line, host),
+            Outcome::Kept | Outcome::Known => self.forward_line(Ask::Line, host),
             Outcome::NoSuchMessage => self.forward_line(Ask::Unkept, host),
             Outcome::Refused(Refused::TooLarge) => {
                 self.refuse_line("[SYS/PERM] the message could not be kept, it is not deleted", host);

@@ -87,13 +87,9 @@ impl Pop3 {
                         host.send(Side::Client, raw);
                     }
                     Event::End => {
-                        match std::mem::replace(&mut self.reading, Reading::Status) {
-                            Reading::Uids(..) => self.seen.listed(),
-                            Reading::Preview(_, preview) => {
-                                self.preview_ended(preview, host);
-                                return taken;
-                            }
-                            _ => {}
+                        if let Reading::Preview(_, preview) = std::mem::replace(&mut self.reading, Reading::Status) {
+                            self.preview_ended(preview, host);
+                            return taken;
                         }
                         host.send(Side::Client, TERMINATOR);
                         self.replied(host);
