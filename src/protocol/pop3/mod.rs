@@ -13,6 +13,8 @@
 //! - `DELE` passes only for a message that is kept: one that is not is got first by a `RETR` of our own, of which the client sees
 //!   nothing. Where that does not succeed the client is told that it is not deleted. Where the server says that there is no such message
 //!   (or nobody is logged in) it passes for the server's own answer; should the server accept it, `QUIT` never reaches it.
+//! - What came by `TOP` never counts as kept where it is deleted, unless everything was asked for and it is shorter than what any server is
+//!   known to cut.
 //! - What `TOP` shows whole is kept before its final `.` passes; so is the rest of what it cut after 1,000 lines or more, unless more was
 //!   forwarded behind it: then before anything else is. A shorter preview passes whatever becomes of its copy.
 //! - `QUIT` waits until no message is on its way, and is never sent but for the client: who just leaves has deleted nothing.
@@ -133,7 +135,7 @@ impl Asked {
     /// Whether a message comes with it that has to be kept, or is to be got once it has come.
     fn brings_a_message(&self) -> bool {
         match self {
-            Asked::Server(Ask::Message(_)) => true,
+            Asked::Server(Ask::Message(_) | Ask::WholeTop(_)) => true,
             Asked::Server(Ask::Preview(_, lines)) => *lines >= LINES_DUE,
             _ => false,
         }
