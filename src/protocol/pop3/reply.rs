@@ -122,14 +122,7 @@ impl Pop3 {
                 let draft = *draft;
                 let (taken, event) = dot.step(bytes);
                 match event {
-                    Event::Data { message, .. } => {
-                        host.fetched(message.len() as u64);
-                        if let (Some(draft), false) = (draft, message.is_empty())
-                            && let Err(refused) = host.append(draft, message)
-                        {
-                            self.own_refused(refused);
-                        }
-                    }
+                    Event::Data { message, .. } => self.own_data(message, host),
                     Event::End => self.own_message_ended(draft, host),
                     Event::Held | Event::Dubious(_) => {}
                 }
@@ -294,11 +287,11 @@ impl Pop3 {
     /// A message that the client asked for has come, in so many octets.
     fn message_ended(&mut self, draft: DraftId, passed: u64, host: &mut dyn Host) {
         let (target, whole) = match self.asked.front() {
-            Some(Asked::Server(Ask::Message(target))) => (target, true),
-            Some(Asked::Server(Ask::WholeTop(target))) => (target, passed < WHOLE_LEN_MAX),
+            Some(Asked::Server(Ask::Message(target))) => (target, passed > 0),
+            Some(Asked::Server(Ask::WholeTop(target))) => (target, (1..WHOLE_LEN_MAX).contains(&passed)),
             _ => return,
         };
-        // One that may have been cut stands in for nothing: it is got by RETR before it is deleted.
+        // One that may have been cut or lost stands in for nothing: it is got by RETR before it is deleted.
         if whole && let Some(origin) = self.origin(target) {
             host.origin(draft, origin);
         }

@@ -110,9 +110,12 @@ fn what_looks_whole_is_got_all_the_same_before_it_is_deleted() {
         "C: TOP 1 99999999
          -> S: TOP 1 99999999
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
          -> C: +OK
+         -> append 1 x
+         -> C: x
          -> finish 1
          -> settle
          -> C: .
@@ -293,8 +296,10 @@ fn much_of_a_message_that_cannot_be_kept_has_no_end() {
     up_to_retr(
         "fail settle
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle refused
          -> end fault a message could not be kept
@@ -352,8 +357,10 @@ fn much_of_a_message_is_got_though_the_client_has_gone() {
         "eof C
          outstanding yes
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle
          -> C: .
@@ -441,9 +448,11 @@ fn behind_a_pipeline_what_cannot_be_kept_ends_the_session() {
          -> C: +OK
          S: -ERR
          S: +OK
+         S: x
          S: .
          -> S: RETR 1
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle refused
          -> C: -ERR [SYS/TEMP] the message could not be kept, come back later
