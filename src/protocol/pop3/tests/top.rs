@@ -105,20 +105,51 @@ fn what_looks_whole_is_got_all_the_same_before_it_is_deleted() {
          C: DELE 1
          -> S: UIDL 1",
     );
-    // A million lines are what the client takes for the whole itself.
+    // A million lines are what the client takes for the whole itself, and it is too short to have been cut.
     play_logged_in(
         "C: TOP 1 99999999
          -> S: TOP 1 99999999
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
          -> C: +OK
+         -> append 1 x
+         -> C: x
          -> finish 1
          -> settle
          -> C: .
          C: DELE 1
          -> S: DELE 1",
     );
+}
+
+#[test]
+fn a_top_of_everything_that_may_have_been_cut_is_got_before_it_is_deleted() {
+    // Maillennium cuts after 64 KiB, whatever was asked for.
+    for (len, asked) in [(65_536, "RETR 1"), (64_000 - 997, "RETR 1"), (59_000, "DELE 1")] {
+        let mut session = logged_in();
+        session.feed(Side::Client, b"UIDL 1\r\nTOP 1 99999999\r\n");
+        let text = "x".repeat(len - 2) + "\r\n";
+        session.feed(Side::Server, format!("+OK 1 abc\r\n+OK\r\n{text}.\r\n").as_bytes());
+        assert!(session.host.sent(Side::Client).ends_with(format!("{text}.\r\n").as_bytes()));
+        assert_eq!(session.host.appended(1), text.as_bytes());
+        session.feed(Side::Client, b"DELE 1\r\n");
+        assert!(session.host.sent(Side::Server).ends_with(format!("{asked}\r\n").as_bytes()), "{len}");
+        let noted = |session: &Session| session.host.lines().iter().any(|line| line.starts_with("origin 1 "));
+        assert_eq!(noted(&session), asked == "DELE 1", "{len}");
+    }
+    // Dots that a server stuffs may count to it.
+    let mut session = logged_in();
+    session.feed(Side::Client, b"TOP 1 99999999\r\nDELE 1\r\n");
+    session.feed(Side::Server, format!("+OK\r\n{}.\r\n", "..\r\n".repeat(16_384)).as_bytes());
+    assert!(session.host.sent(Side::Server).ends_with(b"UIDL 1\r\n"));
+    // What the client retrieved then is the message, however long.
+    let mut session = logged_in();
+    session.feed(Side::Client, b"TOP 1 99999999\r\nRETR 1\r\nDELE 1\r\n");
+    let text = "x\r\n".repeat(30_000);
+    session.feed(Side::Server, format!("+OK\r\n{text}.\r\n+OK\r\n{text}.\r\n").as_bytes());
+    assert!(session.host.sent(Side::Server).ends_with(b"RETR 1\r\nDELE 1\r\n"));
 }
 
 #[test]
@@ -265,8 +296,10 @@ fn much_of_a_message_that_cannot_be_kept_has_no_end() {
     up_to_retr(
         "fail settle
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle refused
          -> end fault a message could not be kept
@@ -324,8 +357,10 @@ fn much_of_a_message_is_got_though_the_client_has_gone() {
         "eof C
          outstanding yes
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle
          -> C: .
@@ -413,9 +448,11 @@ fn behind_a_pipeline_what_cannot_be_kept_ends_the_session() {
          -> C: +OK
          S: -ERR
          S: +OK
+         S: x
          S: .
          -> S: RETR 1
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle refused
          -> C: -ERR [SYS/TEMP] the message could not be kept, come back later
