@@ -407,6 +407,24 @@ impl Protocol for Pop3 {
         self.client_left && !self.ended && fetching
     }
 
+    fn over(&mut self, host: &mut dyn Host) {
+        if self.ended {
+            return;
+        }
+        if let (Reading::Message(_, draft, _), Some(owner)) = (&self.reading, &self.owner) {
+            host.abort(*draft);
+            if let Some(Asked::Server(Ask::Message(target) | Ask::WholeTop(target))) = self.asked.front() {
+                let name = own::name(target, self.origin(target).as_ref(), owner);
+                host.not_kept(&format!(
+                    "the session ended in the middle of {name}: its beginning has passed to the client"
+                ));
+            }
+            self.reading = Reading::Status;
+        }
+        self.ended = true;
+        self.give_up_own(host);
+    }
+
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {
         if self.told || self.dot_held || self.reading.within_a_reply() || matches!(self.stage, Stage::ClientTls) {
             return None;

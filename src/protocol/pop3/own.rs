@@ -27,6 +27,9 @@ use super::{Ask, Asked, Pop3};
 use crate::archive::Owner;
 use crate::logging::quote;
 
+/// Messages of which the log tells one by one that they are missing; of more it tells how many.
+const TOLD_MAX: usize = 100;
+
 /// What is being asked.
 pub(super) struct Own {
     target: Target,
@@ -73,13 +76,17 @@ enum Outcome {
 }
 
 impl Own {
-    /// For the log: which message.
     fn name(&self, owner: &Owner) -> String {
-        let number = self.target.number.map_or_else(|| quote(&self.target.text), |number| number.to_string());
-        match &self.origin {
-            Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
-            _ => format!("message {number} of {owner}"),
-        }
+        name(&self.target, self.origin.as_ref(), owner)
+    }
+}
+
+/// For the log: which message.
+pub(super) fn name(target: &Target, origin: Option<&Origin>, owner: &Owner) -> String {
+    let number = target.number.map_or_else(|| quote(&target.text), |number| number.to_string());
+    match origin {
+        Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
+        _ => format!("message {number} of {owner}"),
     }
 }
 
@@ -299,13 +306,7 @@ impl Pop3 {
                 }
             });
         }
-        if !self.due.is_empty() {
-            let count = self.due.len();
-            host.not_kept(&format!(
-                "the session ended before all that was read in part by TOP was got: {count} of the messages"
-            ));
-            self.due.clear();
-        }
+        self.tell_of_due(host);
         self.reading = match std::mem::replace(&mut self.reading, Reading::Status) {
             Reading::Own(..) => Reading::Status,
             Reading::Preview(dot, mut preview) => {
@@ -314,6 +315,28 @@ impl Pop3 {
             }
             reading => reading,
         };
+    }
+
+    /// What was shown in part, one by one: the one whose `TOP` is passing, and those that were to be got behind others.
+    fn tell_of_due(&mut self, host: &mut dyn Host) {
+        let mut due = std::mem::take(&mut self.due);
+        if let (Reading::Preview(_, preview), Some(Asked::Server(Ask::Preview(target, _)))) =
+            (&self.reading, self.asked.front())
+            && preview.is_due()
+        {
+            due.push_back(target.clone());
+        }
+        let Some(owner) = &self.owner else { return };
+        due.retain(|target| !self.is_kept(target, host));
+        for target in due.iter().take(TOLD_MAX) {
+            let name = name(target, self.origin(target).as_ref(), owner);
+            host.not_kept(&format!("the session ended before {name} was got, which was read in part by TOP"));
+        }
+        if let more @ 1.. = due.len().saturating_sub(TOLD_MAX) {
+            host.not_kept(&format!(
+                "the session ended before {more} more messages of {owner} were got, which were read in part by TOP"
+            ));
+        }
     }
 }
 
