@@ -21,25 +21,23 @@ mod follow;
 mod gate;
 mod items;
 mod mailbox;
+mod outstanding;
 mod own;
 mod server;
 mod set;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use folders::FolderRules;
 
-use self::capture::{Capture, Reading};
+use self::capture::Capture;
 use self::client::ClientSide;
-use self::fetch::Item;
-use self::items::Wants;
 use self::mailbox::{Mailbox, Opening};
+use self::outstanding::{Kind, Outstanding, Pending};
 use self::own::Own;
 use self::server::ServerSide;
-use super::sasl::Exchange;
-use super::{DraftId, End, Farewell, Host, Protocol, Refused, Side};
+use super::{End, Farewell, Host, Protocol, Refused, Side};
 use crate::archive::Owner;
 use crate::config::{Follow, TlsMode};
 
@@ -92,208 +90,6 @@ enum Phase {
     Leaving(End),
     /// Nothing is read any more.
     Ended,
-}
-
-/// A command that the server has not answered yet.
-struct Pending {
-    tag: Vec<u8>,
-    kind: Kind,
-}
-
-impl Pending {
-    /// A login of which nobody could say whose it is.
-    fn names_nobody(&self) -> bool {
-        match &self.kind {
-            Kind::Login { user } => user.as_ref().is_none_or(Vec::is_empty),
-            Kind::Authenticate(exchange) => exchange.identity().is_none(),
-            _ => false,
-        }
-    }
-}
-
-enum Kind {
-    Other,
-    Login {
-        user: Option<Vec<u8>>,
-    },
-    Authenticate(Exchange),
-    Select {
-        mailbox: Vec<u8>,
-        /// EXAMINE.
-        read_only: bool,
-    },
-    /// CLOSE or UNSELECT.
-    Unselect,
-    /// Prepared drafts of an APPEND or REPLACE, one for each message.
-    Append(Vec<DraftId>),
-    Fetch {
-        wants: Wants,
-        by_uid: bool,
-        /// A message of its answer could not be kept and did not pass: its OK becomes a NO.
-        withheld: Option<Refused>,
-    },
-    Idle {
-        /// The server has said `+`.
-        begun: bool,
-        /// The client has heard `+` from us already.
-        told: bool,
-        /// DONE is ours to say, or said: the client has left, or has said it before the server knew of its IDLE.
-        done: bool,
-    },
-    Logout,
-}
-
-/// Commands in the order they were sent.
-#[derive(Default)]
-struct Outstanding {
-    list: VecDeque<Pending>,
-}
-
-/// Beyond so many unanswered commands the client is held back.
-const OUTSTANDING_MAX: usize = 1000;
-
-impl Outstanding {
-    fn push(&mut self, tag: &[u8]) {
-        self.list.push_back(Pending { tag: tag.to_vec(), kind: Kind::Other });
-    }
-
-    fn find(&mut self, tag: &[u8]) -> Option<&mut Pending> {
-        self.list.iter_mut().find(|pending| pending.tag == tag)
-    }
-
-    fn take(&mut self, tag: &[u8]) -> Option<Pending> {
-        let at = self.list.iter().position(|pending| pending.tag == tag)?;
-        self.list.remove(at)
-    }
-
-    fn is_full(&self) -> bool {
-        self.list.len() >= OUTSTANDING_MAX
-    }
-
-    fn login_is_open(&self) -> bool {
-        self.list.iter().any(|pending| matches!(pending.kind, Kind::Login { .. } | Kind::Authenticate(_)))
-    }
-
-    /// What is being answered: servers may mix the answers of several FETCHes.
-    fn fetches(&mut self) -> impl Iterator<Item = &mut Option<Refused>> {
-        self.list.iter_mut().filter_map(|pending| match &mut pending.kind {
-            Kind::Fetch { withheld, .. } => Some(withheld),
-            _ => None,
-        })
-    }
-
-    fn wants(&self) -> impl Iterator<Item = &Wants> {
-        self.list.iter().filter_map(|pending| match &pending.kind {
-            Kind::Fetch { wants, .. } => Some(wants),
-            _ => None,
-        })
-    }
-
-    /// Whether answers to this FETCH could not be told from those to one in progress: of two chunks from the same octet, of different lengths, the
-    /// longer one must not pass for the end when it is the shorter one.
-    fn confuses(&self, wants: Wants) -> bool {
-        let Some((from, count)) = wants.chunk else { return false };
-        self.wants().filter_map(|other| other.chunk).any(|(other, length)| other == from && length != count)
-    }
-
-    /// All that is asked for of messages' content is asked for by UID.
-    fn asks_by_uid_only(&self) -> bool {
-        let mut by_number = false;
-        let mut any = false;
-        for pending in &self.list {
-            if let Kind::Fetch { wants, by_uid, .. } = &pending.kind
-                && wants.content
-            {
-                any = true;
-                by_number |= !by_uid;
-            }
-        }
-        any && !by_number
-    }
-
-    /// A message may be on its way to the client: what would delete it has to wait until it is kept.
-    fn message_is_coming(&self) -> bool {
-        self.wants().any(|wants| wants.content)
-    }
-
-    /// The mailbox may be another one by the time the server reads what comes next.
-    fn select_is_open(&self) -> bool {
-        self.list.iter().any(|pending| matches!(pending.kind, Kind::Select { .. } | Kind::Unselect))
-    }
-
-    /// How a string in a FETCH response is to be taken, and whether the server answers a request for a chunk as it should.
-    fn reading(&self, item: Item, len: Option<u64>) -> (Reading, bool) {
-        let fits = |count: u64| len.is_none_or(|len| len <= count);
-        let reads = || match self.wants().any(|wants| wants.reads) || self.wants().next().is_none() {
-            true => Reading::Part,
-            false => Reading::Passing,
-        };
-        let first = || self.wants().find(|wants| wants.content);
-        let mixed = self.wants().any(|wants| wants.several_chunks);
-        let reading = match item {
-            // Which of several chunks it is cannot be told.
-            Item::Whole | Item::Chunk(_) if mixed => Reading::Part,
-            // Answers come in the order of the commands, so the oldest one decides. Some servers leave the origin out; of a chunk that is not the
-            // first it cannot be told then whether it is one.
-            Item::Whole => match self.wants().find(|wants| wants.whole || wants.chunk.is_some()) {
-                Some(Wants { whole: false, chunk: Some((0, count)), .. }) if fits(*count) => {
-                    Reading::Chunk { from: 0, count: *count }
-                }
-                Some(Wants { whole: false, chunk: Some((_, count)), .. }) if fits(*count) => {
-                    return (Reading::Part, false);
-                }
-                Some(Wants { whole: true, chunk: Some((_, count)), .. }) if fits(*count) => Reading::Part,
-                _ => Reading::AsNamed,
-            },
-            Item::Chunk(origin) => match self.wants().filter_map(|wants| wants.chunk).find(|(from, _)| *from == origin)
-            {
-                Some((from, count)) => Reading::Chunk { from, count },
-                None => return (Reading::Part, self.wants().all(|wants| wants.chunk.is_none())),
-            },
-            Item::Text if first().is_some_and(|first| first.text_chunk.is_some_and(fits)) => reads(),
-            Item::Header if self.wants().next().is_some_and(|first| first.header_chunk) => Reading::Passing,
-            Item::Piece => reads(),
-            _ => Reading::AsNamed,
-        };
-        (reading, true)
-    }
-
-    /// Messages that went up and are not answered.
-    fn messages(&self) -> usize {
-        let messages = |pending: &Pending| match &pending.kind {
-            Kind::Append(drafts) => drafts.len(),
-            _ => 0,
-        };
-        self.list.iter().map(messages).sum()
-    }
-
-    /// The IDLE whose `+` has not come yet: that it has; whether the client knows already, and whether it has ended it. Nothing sent behind it is
-    /// asked to go on before that.
-    fn idle_begins(&mut self) -> Option<(bool, bool)> {
-        self.list.iter_mut().find_map(|pending| match &mut pending.kind {
-            Kind::Idle { begun, told, done } if !*begun => {
-                *begun = true;
-                Some((*told, *done))
-            }
-            _ => None,
-        })
-    }
-
-    /// The client has ended an IDLE that has not begun at the server.
-    fn idle_is_to_end(&self) -> bool {
-        self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { begun: false, done: true, .. }))
-    }
-
-    fn has_idle(&self) -> bool {
-        self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { .. }))
-    }
-
-    fn exchange(&mut self) -> Option<&mut Exchange> {
-        self.list.iter_mut().find_map(|pending| match &mut pending.kind {
-            Kind::Authenticate(exchange) => Some(exchange),
-            _ => None,
-        })
-    }
 }
 
 /// A client turned away before a session exists (RFC 3501, section 7.1.5).

@@ -4,15 +4,16 @@
 //! come. Only data responses have literals: what stands behind OK, NO, BAD, BYE, PREAUTH and `+` is text, whatever it looks like.
 
 mod delivery;
+mod mailbox;
 mod own;
+mod tagged;
 
 use delivery::Fetch;
 use own::OwnFetch;
 
 use super::capability;
 use super::command::{self, Args, LineEnd, Part};
-use super::{Imap, Kind, Pending, Phase, not_archived, refusal, set};
-use crate::archive::Owner;
+use super::{Imap, Kind, Phase};
 use crate::config::TlsMode;
 use crate::logging::quote;
 use crate::protocol::line::trim_ending;
@@ -299,92 +300,6 @@ impl Imap {
         self.line_ended(end, host);
     }
 
-    /// A response while a folder is open that the client does not know of: only for us.
-    fn privately(&mut self, line: &[u8], word: &[u8], third: &[u8], host: &mut dyn Host) {
-        let code = capability::status_code(line);
-        let number = std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok());
-        match (self.own.opening(), number, code.as_deref()) {
-            (_, _, Some(b"ALERT")) => host.send(Side::Client, line),
-            (Some(opening), Some(number), _) if third == b"EXISTS" => opening.exists = number,
-            (Some(opening), _, Some(b"UIDVALIDITY")) => opening.uid_validity = capability::status_number(line),
-            (Some(opening), _, Some(b"UIDNOTSTICKY")) => opening.uids_do_not_last = true,
-            (Some(_), ..) => {}
-            (None, Some(number), _) if third == b"EXISTS" => self.exists(number),
-            (None, Some(number), _) if third == b"EXPUNGE" => self.expunged(number, host),
-            (None, ..) if word == b"VANISHED" => self.vanished(trim_ending(line), host),
-            (None, ..) => {}
-        }
-    }
-
-    /// UIDVALIDITY of the mailbox that is being selected. Told of one that is selected already it means that its UIDs do not last.
-    fn learn_uid_validity(&mut self, line: &[u8]) {
-        if self.commands.select_is_open() {
-            self.opening.uid_validity = capability::status_number(line);
-        } else if let Some(mailbox) = &mut self.mailbox {
-            mailbox.uid_validity = None;
-        }
-    }
-
-    fn exists(&mut self, number: u32) {
-        self.opening.exists = number;
-        let Some(mailbox) = &mut self.mailbox else { return };
-        if number > mailbox.exists
-            && let Some(gate) = &mut self.own.gate
-        {
-            gate.grows();
-        }
-        mailbox.exists = number;
-    }
-
-    /// EXPUNGE of this message: the later ones move down (RFC 9051, section 7.5.1).
-    fn expunged(&mut self, number: u32, host: &mut dyn Host) {
-        if let Some(gate) = &mut self.own.gate {
-            gate.shrinks();
-        }
-        if let Some(mailbox) = &mut self.mailbox {
-            mailbox.exists = mailbox.exists.saturating_sub(1);
-        }
-        self.capture.expunged(number);
-        let download = self.capture.chunks.expunged(number, host);
-        let due = self.own.expunged(number);
-        for message in download.into_iter().chain(due) {
-            self.gone(message, host);
-        }
-    }
-
-    /// VANISHED (RFC 7162, section 3.2.10): from here on sequence numbers mean nothing to us.
-    fn vanished(&mut self, line: &[u8], host: &mut dyn Host) {
-        if let Some(gate) = &mut self.own.gate {
-            gate.shrinks();
-        }
-        self.capture.forget();
-        self.stop_downloads(true, host);
-        let uids = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
-        for mut message in self.own.vanished(uids) {
-            message.drop_progress(host);
-            if message.read {
-                self.missed(message.which, "the server made its number void (VANISHED) and has not told its UID", host);
-            }
-        }
-        let count = set::count(uids, u32::MAX);
-        if let Some(mailbox) = &mut self.mailbox {
-            mailbox.exists = mailbox.exists.saturating_sub(count);
-        }
-    }
-
-    /// Numbers that a SEARCH of ours found, beyond the line's beginning.
-    fn rest_of_numbers(&mut self, part: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
-        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
-        let taken = end.unwrap_or(bytes.len());
-        let left = self.own_numbers(&[&part, &bytes[..taken]].concat(), end.is_some(), host);
-        if left.len() > TAIL_LEN {
-            self.lost("it found a message whose number is too large", host);
-        } else if end.is_none() {
-            self.server.state = State::OwnNumbers(left);
-        }
-        taken
-    }
-
     fn rest_of_line(&mut self, tail: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
         let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
         let taken = end.unwrap_or(bytes.len());
@@ -494,109 +409,6 @@ impl Imap {
         }
         host.send(Side::Client, line);
         self.client.continuation();
-    }
-
-    fn tagged(&mut self, tag: &[u8], status: &[u8], line: &[u8], host: &mut dyn Host) {
-        if self.own_tagged(tag, status, line, host) {
-            return;
-        }
-        let Some(pending) = self.commands.take(tag) else {
-            // A refusal of something that was no command to us (`DONE` behind an IDLE that was refused) does no harm.
-            return match status {
-                b"BAD" | b"NO" => host.send(Side::Client, line),
-                _ => self.lost("it answers a command that nobody sent", host),
-            };
-        };
-        if !is_status(status) {
-            return self.lost("a tagged response is none", host);
-        }
-        if !self.settled(host) {
-            return;
-        }
-        let ok = status == b"OK";
-        self.client.answered(tag, host);
-        if ok && pending.names_nobody() {
-            host.send(Side::Client, &refusal("the login does not say whose mailbox it is for"));
-            return self.end(End::Fault("the server accepted a login that named no user".to_string()), host);
-        }
-        let (withheld, by_uid) = match pending.kind {
-            Kind::Fetch { withheld, by_uid, .. } => (withheld, Some(by_uid)),
-            _ => (None, None),
-        };
-        if withheld.is_some() && self.client.holds_deletion() {
-            // It did not wait for this answer: deleted, the message would be nowhere.
-            return self.not_kept(host);
-        }
-        self.consequences(pending, status, host);
-        let line = match withheld {
-            Some(refused) => not_archived(tag, refused),
-            None => capability::filter_status(line, self.capability_context(), true),
-        };
-        let held = withheld.is_none() && by_uid.is_some_and(|by_uid| self.hold_reply(by_uid, tag, &line));
-        if !held {
-            host.send(Side::Client, &line);
-        }
-    }
-
-    fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
-        let ok = status == b"OK";
-        if !ok && matches!(pending.kind, Kind::Login { .. } | Kind::Authenticate(_)) {
-            host.login_failed("the server refused it");
-        }
-        match pending.kind {
-            Kind::Other | Kind::Fetch { .. } => {}
-            // A client may say DONE and IDLE again before the first one is answered.
-            Kind::Idle { .. } if self.commands.has_idle() => {}
-            Kind::Idle { .. } => self.client.idle_over(),
-            Kind::Login { user } => {
-                if let (true, Some(user)) = (ok, user) {
-                    self.logged_in(&user, host);
-                }
-            }
-            Kind::Authenticate(exchange) => {
-                self.client.exchange_over();
-                if let (true, Some(user)) = (ok, exchange.identity()) {
-                    self.logged_in(user, host);
-                }
-            }
-            // Not understood, so not done: the mailbox is still the one it was.
-            Kind::Select { .. } if status == b"BAD" => {}
-            Kind::Select { mailbox, read_only } => {
-                let opening = std::mem::take(&mut self.opening);
-                self.select(ok.then(|| opening.mailbox(mailbox, read_only)), host);
-            }
-            Kind::Unselect if ok => self.select(None, host),
-            Kind::Unselect => {}
-            Kind::Append(drafts) => {
-                for draft in drafts {
-                    match ok {
-                        true => host.commit(draft),
-                        false => host.abort(draft),
-                    }
-                }
-            }
-            Kind::Logout => {
-                self.select(None, host);
-                self.login = None;
-                host.logged_out();
-                self.phase = Phase::Leaving(End::Orderly("logout"));
-            }
-        }
-    }
-
-    fn logged_in(&mut self, user: &[u8], host: &mut dyn Host) {
-        let owner = Owner::new(user, &self.settings.default_domain);
-        host.logged_in(&owner);
-        self.login = Some(owner);
-    }
-
-    /// All that was finished is on disk. False: it is not, and the session has been ended.
-    fn settled(&mut self, host: &mut dyn Host) -> bool {
-        let settled = self.capture.settle(host).is_ok();
-        if !settled {
-            self.not_kept(host);
-        }
-        settled
     }
 }
 

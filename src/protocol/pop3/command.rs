@@ -2,7 +2,7 @@
 
 use super::super::sasl::{Exchange, Mechanism, Rejected};
 
-/// `TOP` of so many lines or more is a whole message: some clients retrieve so (fetchmail asks for 99,999,999).
+/// `TOP` of so many lines or more passes for a whole message: some clients retrieve so (fetchmail asks for 99,999,999).
 const TOP_LINES_WHOLE: u64 = 1_000_000;
 
 /// Octets of what names a message (RFC 2449, section 4: 40 for an argument).
@@ -48,6 +48,8 @@ pub(super) enum Ask {
     Listing,
     /// The same, the lines being a whole message.
     Message(Target),
+    /// The same, by a `TOP` of so many lines that it is for the whole message.
+    WholeTop(Target),
     /// The same, being a message's header and so many lines at most, more than none.
     Preview(Target, u64),
     /// `UIDL` alone: the unique-ids of all messages.
@@ -129,7 +131,7 @@ fn about_a_message(verb: &[u8], argument: &[u8]) -> Command {
         _ => match words.next().map_or(0, lines) {
             0 => Ask::Listing,
             lines if lines < TOP_LINES_WHOLE => Ask::Preview(target, lines),
-            _ => Ask::Message(target),
+            _ => Ask::WholeTop(target),
         },
     })
 }
@@ -195,11 +197,13 @@ mod tests {
 
     #[test]
     fn top_of_a_million_lines_is_a_message() {
-        for line in ["RETR 1", "retr 1", "TOP 1 1000000", "TOP  1  99999999", "TOP 1 +99999999", "TOP 1 -1"] {
+        for line in ["RETR 1", "retr 1"] {
             assert!(matches!(forwarded(line), Ask::Message(_)), "{line}");
         }
         let endless = format!("TOP 1 {}x", "9".repeat(100));
-        assert!(matches!(forwarded(&endless), Ask::Message(_)));
+        for line in ["TOP 1 1000000", "TOP  1  99999999", "TOP 1 +99999999", "TOP 1 -1", &endless] {
+            assert!(matches!(forwarded(line), Ask::WholeTop(_)), "{line}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! - `DELE` passes only for a message that is kept: one that is not is got first by a `RETR` of our own, of which the client sees
 //!   nothing. Where that does not succeed the client is told that it is not deleted. Where the server says that there is no such message
 //!   (or nobody is logged in) it passes for the server's own answer; should the server accept it, `QUIT` never reaches it.
+//! - What came by `TOP` never counts as kept where it is deleted, unless everything was asked for and it is shorter than what any server is
+//!   known to cut.
 //! - What `TOP` shows whole is kept before its final `.` passes; so is the rest of what it cut after 1,000 lines or more, unless more was
 //!   forwarded behind it: then before anything else is. A shorter preview passes whatever becomes of its copy.
 //! - `QUIT` waits until no message is on its way, and is never sent but for the client: who just leaves has deleted nothing.
@@ -21,8 +23,8 @@
 //! - A reply that nobody asked for, or one that is neither `+OK` nor `-ERR`, ends the session: the place in the stream is lost.
 //!
 //! Memory: a command line (64 KiB), a status line (8 KiB), a list of mechanisms (64 KiB), and 1,000 commands asked, of which
-//! those that name a user keep the name (1 KiB each). Of a login's messages: a bit for each, and 20,000 unique-ids of 512 KiB in all. Of a
-//! `TOP` 16 KiB.
+//! those that name a user keep the name (1 KiB each). Of a login's messages: a bit for each, 20,000 unique-ids of 512 KiB in all, and the hashes of
+//! 50,000 (16 octets each). Of a `TOP` 16 KiB.
 
 mod capability;
 mod command;
@@ -133,7 +135,7 @@ impl Asked {
     /// Whether a message comes with it that has to be kept, or is to be got once it has come.
     fn brings_a_message(&self) -> bool {
         match self {
-            Asked::Server(Ask::Message(_)) => true,
+            Asked::Server(Ask::Message(_) | Ask::WholeTop(_)) => true,
             Asked::Server(Ask::Preview(_, lines)) => *lines >= LINES_DUE,
             _ => false,
         }
@@ -253,7 +255,12 @@ impl Pop3 {
             // Whose message it is, is not known yet.
             return;
         }
-        if self.is_kept(&target, host) {
+        let has_come = target.number.is_some_and(|number| self.seen.is_kept(number));
+        if !has_come && self.asked.iter().any(|asked| matches!(asked, Asked::Server(Ask::Uids | Ask::Uid(_)))) {
+            // Another message may have its unique-id.
+            return;
+        }
+        if has_come || self.is_kept(&target, host) {
             return self.forward_line(Ask::Line, host);
         }
         if self.asked.is_empty() {
@@ -398,6 +405,24 @@ impl Protocol for Pop3 {
     fn finishing(&self) -> bool {
         let fetching = self.own.is_some() || !self.due.is_empty() || self.asked.iter().any(Asked::brings_a_message);
         self.client_left && !self.ended && fetching
+    }
+
+    fn over(&mut self, host: &mut dyn Host) {
+        if self.ended {
+            return;
+        }
+        if let (Reading::Message(_, draft, _), Some(owner)) = (&self.reading, &self.owner) {
+            host.abort(*draft);
+            if let Some(Asked::Server(Ask::Message(target) | Ask::WholeTop(target))) = self.asked.front() {
+                let name = own::name(target, self.origin(target).as_ref(), owner);
+                host.not_kept(&format!(
+                    "the session ended in the middle of {name}: its beginning has passed to the client"
+                ));
+            }
+            self.reading = Reading::Status;
+        }
+        self.ended = true;
+        self.give_up_own(host);
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

@@ -5,6 +5,8 @@
 //!      │ its unique-id is not known yet, and the server has such
 //!      ▼
 //!    RETR n ──+OK, the message ──► draft, finish, settle ───────────────────────► kept, or refused by the archive
+//!      │ │                                ▲ it has no octets
+//!      │ └─+OK, and not one octet ──► LIST n ─────────────────────────────────────► denied by the server
 //!      │ -ERR
 //!      ▼
 //!    LIST n ──+OK: it is there ─────────────────────────────────────────────────► denied by the server
@@ -19,11 +21,14 @@ use super::super::dot::{TERMINATOR, Unstuffer};
 use super::super::{DraftId, Host, Origin, Refused, Side};
 use super::command::Target;
 use super::reply::{NOT_KEPT, Reading, announced, destination};
-use super::seen::{Uid, is_doubtful, parse_uid};
+use super::seen::{Uid, parse_uid};
 use super::top::Preview;
 use super::{Ask, Asked, Pop3};
 use crate::archive::Owner;
 use crate::logging::quote;
+
+/// Messages of which the log tells one by one that they are missing; of more it tells how many.
+const TOLD_MAX: usize = 100;
 
 /// What is being asked.
 pub(super) struct Own {
@@ -48,14 +53,22 @@ enum Step {
         /// `UIDL n` was answered with `-ERR`.
         without_uid: bool,
     },
-    /// In the message; why it cannot be kept.
-    Message(Option<Refused>),
-    /// What the server had said to `RETR n`.
+    /// In the message: what the server had said, whether an octet came, and why it cannot be kept.
+    Message {
+        said: String,
+        begun: bool,
+        refused: Option<Refused>,
+    },
+    /// What the server had said to `RETR n`, refusing it.
     List(String),
+    /// The same, and it gave not one octet: for the draft, if the message is empty.
+    Empty(String, DraftId),
 }
 
 enum Outcome {
     Kept,
+    /// In an earlier session, as its unique-id says.
+    Known,
     Refused(Refused),
     /// The server has it and does not give it; with its words.
     Denied(String),
@@ -63,28 +76,26 @@ enum Outcome {
 }
 
 impl Own {
-    /// For the log: which message.
     fn name(&self, owner: &Owner) -> String {
-        let number = self.target.number.map_or_else(|| quote(&self.target.text), |number| number.to_string());
-        match &self.origin {
-            Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
-            _ => format!("message {number} of {owner}"),
-        }
+        name(&self.target, self.origin.as_ref(), owner)
+    }
+}
+
+/// For the log: which message.
+pub(super) fn name(target: &Target, origin: Option<&Origin>, owner: &Owner) -> String {
+    let number = target.number.map_or_else(|| quote(&target.text), |number| number.to_string());
+    match origin {
+        Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
+        _ => format!("message {number} of {owner}"),
     }
 }
 
 impl Pop3 {
     /// Whether this message is kept, in this session or an earlier one.
-    pub(super) fn is_kept(&mut self, target: &Target, host: &mut dyn Host) -> bool {
+    pub(super) fn is_kept(&self, target: &Target, host: &mut dyn Host) -> bool {
         let (Some(number), Some(owner)) = (target.number, &self.owner) else { return false };
-        if self.seen.is_kept(number) {
-            return true;
-        }
-        let kept = self.origin(target).is_some_and(|origin| host.has(owner, &origin));
-        if kept {
-            self.seen.keep(number);
-        }
-        kept
+        // Asked anew each time: a unique-id that was believed may have turned out to be another message's as well.
+        self.seen.is_kept(number) || self.origin(target).is_some_and(|origin| host.has(owner, &origin))
     }
 
     /// What a copy of this message is a copy of, where its unique-id is known.
@@ -150,8 +161,8 @@ impl Pop3 {
         let verb: &[u8] = match own.step {
             Step::Uidl => b"UIDL ",
             Step::Retr { .. } => b"RETR ",
-            Step::List(_) => b"LIST ",
-            Step::Message(_) => return,
+            Step::List(_) | Step::Empty(..) => b"LIST ",
+            Step::Message { .. } => return,
         };
         self.reading = Reading::Status;
         host.send(Side::Server, &[verb, &own.target.text, b"\r\n"].concat());
@@ -164,16 +175,18 @@ impl Pop3 {
             (Step::Uidl, _) => {
                 if let (true, Some((number, uid))) = (ok, uid_said(line, &own.target)) {
                     self.seen.learn(number, uid);
-                    own.origin = (!is_doubtful(number, uid)).then(|| Origin::Pop3 { uidl: uid.to_vec() });
+                    // Asked one by one, it is compared with all others before it is believed.
+                    let relied_upon = self.seen.is_relied_upon(number, uid);
+                    own.origin = relied_upon.then(|| Origin::Pop3 { uidl: uid.to_vec() });
                 }
                 own.step = Step::Retr { without_uid: !ok };
-                own.origin.as_ref().is_some_and(|origin| host.has(&owner, origin)).then_some(Outcome::Kept)
+                own.origin.as_ref().is_some_and(|origin| host.has(&owner, origin)).then_some(Outcome::Known)
             }
             (Step::Retr { without_uid }, true) => {
                 // The message is there, so it is unique-ids that are not.
                 self.without_uids |= *without_uid;
                 let draft = host.begin(&[destination(&owner)], announced(line));
-                own.step = Step::Message(draft.err());
+                own.step = Step::Message { said: quote(line), begun: false, refused: draft.err() };
                 self.reading = Reading::Own(Unstuffer::lenient(), draft.ok());
                 None
             }
@@ -183,7 +196,12 @@ impl Pop3 {
             }
             (Step::Retr { .. }, false) => Some(Outcome::Denied(quote(line))),
             (Step::List(said), true) => Some(Outcome::Denied(std::mem::take(said))),
-            (Step::List(_) | Step::Message(_), _) => Some(Outcome::NoSuchMessage),
+            (Step::Empty(_, draft), true) if is_empty(line) => Some(keep(*draft, own.origin.clone(), host)),
+            (Step::Empty(said, draft), _) => {
+                host.abort(*draft);
+                Some(Outcome::Denied(format!("{said}, not one octet, and {}", quote(line))))
+            }
+            (Step::List(_) | Step::Message { .. }, _) => Some(Outcome::NoSuchMessage),
         };
         match outcome {
             Some(outcome) => self.own_done(own, outcome, host),
@@ -194,10 +212,17 @@ impl Pop3 {
         }
     }
 
-    /// A piece of the message could not be kept: the rest of it is swallowed.
-    pub(super) fn own_refused(&mut self, why: Refused) {
-        if let (Some(Own { step: Step::Message(refused), .. }), Reading::Own(_, draft)) =
-            (&mut self.own, &mut self.reading)
+    /// A piece of the message. What cannot be kept is swallowed to its end.
+    pub(super) fn own_data(&mut self, message: &[u8], host: &mut dyn Host) {
+        host.fetched(message.len() as u64);
+        let Some(Own { step: Step::Message { begun, refused, .. }, .. }) = &mut self.own else { return };
+        let Reading::Own(_, draft) = &mut self.reading else { return };
+        if message.is_empty() {
+            return;
+        }
+        *begun = true;
+        if let Some(to) = *draft
+            && let Err(why) = host.append(to, message)
         {
             *refused = Some(why);
             *draft = None;
@@ -206,19 +231,19 @@ impl Pop3 {
 
     /// The message has ended.
     pub(super) fn own_message_ended(&mut self, draft: Option<DraftId>, host: &mut dyn Host) {
-        let Some(own) = self.own.take() else { return };
-        let result = match (draft, &own.step) {
-            (Some(draft), _) => {
-                if let Some(origin) = own.origin.clone() {
-                    host.origin(draft, origin);
-                }
-                host.finish(draft);
-                host.settle()
+        let Some(mut own) = self.own.take() else { return };
+        let outcome = match (draft, &mut own.step) {
+            (Some(draft), Step::Message { said, begun: false, .. }) => {
+                // The server may have lost it. One that is empty is to be deleted like any other.
+                own.step = Step::Empty(std::mem::take(said), draft);
+                self.own = Some(own);
+                return self.ask_own(host);
             }
-            (None, Step::Message(Some(refused))) => Err(*refused),
-            (None, _) => Err(Refused::Unavailable),
+            (Some(draft), _) => keep(draft, own.origin.clone(), host),
+            (None, Step::Message { refused: Some(refused), .. }) => Outcome::Refused(*refused),
+            (None, _) => Outcome::Refused(Refused::Unavailable),
         };
-        self.own_done(own, result.map_or_else(Outcome::Refused, |()| Outcome::Kept), host);
+        self.own_done(own, outcome, host);
     }
 
     fn own_done(&mut self, own: Own, outcome: Outcome, host: &mut dyn Host) {
@@ -252,7 +277,7 @@ impl Pop3 {
     /// What becomes of the client's `DELE`, which waits.
     fn decide_deletion(&mut self, outcome: Outcome, host: &mut dyn Host) {
         match outcome {
-            Outcome::Kept => self.forward_line(Ask::Line, host),
+            Outcome::Kept | Outcome::Known => self.forward_line(Ask::Line, host),
             Outcome::NoSuchMessage => self.forward_line(Ask::Unkept, host),
             Outcome::Refused(Refused::TooLarge) => {
                 self.refuse_line("[SYS/PERM] the message could not be kept, it is not deleted", host);
@@ -268,8 +293,8 @@ impl Pop3 {
         if let Some(own) = self.own.take()
             && let Some(owner) = &self.owner
         {
-            if let Reading::Own(_, Some(draft)) = self.reading {
-                host.abort(draft);
+            if let (Step::Empty(_, draft), _) | (_, Reading::Own(_, Some(draft))) = (&own.step, &self.reading) {
+                host.abort(*draft);
             }
             let name = own.name(owner);
             host.not_kept(&match own.cause {
@@ -281,13 +306,7 @@ impl Pop3 {
                 }
             });
         }
-        if !self.due.is_empty() {
-            let count = self.due.len();
-            host.not_kept(&format!(
-                "the session ended before all that was read in part by TOP was got: {count} of the messages"
-            ));
-            self.due.clear();
-        }
+        self.tell_of_due(host);
         self.reading = match std::mem::replace(&mut self.reading, Reading::Status) {
             Reading::Own(..) => Reading::Status,
             Reading::Preview(dot, mut preview) => {
@@ -297,6 +316,43 @@ impl Pop3 {
             reading => reading,
         };
     }
+
+    /// What was shown in part, one by one: the one whose `TOP` is passing, and those that were to be got behind others.
+    fn tell_of_due(&mut self, host: &mut dyn Host) {
+        let mut due = std::mem::take(&mut self.due);
+        if let (Reading::Preview(_, preview), Some(Asked::Server(Ask::Preview(target, _)))) =
+            (&self.reading, self.asked.front())
+            && preview.is_due()
+        {
+            due.push_back(target.clone());
+        }
+        let Some(owner) = &self.owner else { return };
+        due.retain(|target| !self.is_kept(target, host));
+        for target in due.iter().take(TOLD_MAX) {
+            let name = name(target, self.origin(target).as_ref(), owner);
+            host.not_kept(&format!("the session ended before {name} was got, which was read in part by TOP"));
+        }
+        if let more @ 1.. = due.len().saturating_sub(TOLD_MAX) {
+            host.not_kept(&format!(
+                "the session ended before {more} more messages of {owner} were got, which were read in part by TOP"
+            ));
+        }
+    }
+}
+
+/// What came is the message.
+fn keep(draft: DraftId, origin: Option<Origin>, host: &mut dyn Host) -> Outcome {
+    if let Some(origin) = origin {
+        host.origin(draft, origin);
+    }
+    host.finish(draft);
+    host.settle().map_or_else(Outcome::Refused, |()| Outcome::Kept)
+}
+
+/// Whether `+OK n octets` is about a message of none; some servers count the line end before the final dot.
+fn is_empty(line: &[u8]) -> bool {
+    let octets = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(2);
+    matches!(octets, Some(b"0" | b"2"))
 }
 
 /// The unique-id in `+OK n uid`.

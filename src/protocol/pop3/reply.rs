@@ -6,7 +6,7 @@ use super::capability;
 use super::command::Ask;
 use super::own::uid_said;
 use super::seen::{Seen, UidLines};
-use super::top::Preview;
+use super::top::{Preview, WHOLE_LEN_MAX};
 use super::{Asked, Pop3, Stage};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::TlsMode;
@@ -25,8 +25,8 @@ pub(super) enum Reading {
     Uids(Unstuffer, UidLines),
     /// In some lines of a message.
     Preview(Unstuffer, Preview),
-    /// In a message.
-    Message(Unstuffer, DraftId),
+    /// In a message; so many octets of it have passed.
+    Message(Unstuffer, DraftId, u64),
     /// In a message that the client was refused: nothing of it passes.
     Refused(Unstuffer),
     /// In a message that we asked for ourselves: nothing of it passes. Without a draft it cannot be kept.
@@ -54,7 +54,7 @@ impl Pop3 {
     }
 
     pub(super) fn server_eof(&mut self, host: &mut dyn Host) {
-        if let Reading::Message(_, draft) = self.reading {
+        if let Reading::Message(_, draft, _) = self.reading {
             host.abort(draft);
             host.not_kept("the server closed in the middle of a message: its beginning has passed to the client");
             return self.fault("server closed in the middle of a message", host);
@@ -87,13 +87,9 @@ impl Pop3 {
                         host.send(Side::Client, raw);
                     }
                     Event::End => {
-                        match std::mem::replace(&mut self.reading, Reading::Status) {
-                            Reading::Uids(..) => self.seen.listed(),
-                            Reading::Preview(_, preview) => {
-                                self.preview_ended(preview, host);
-                                return taken;
-                            }
-                            _ => {}
+                        if let Reading::Preview(_, preview) = std::mem::replace(&mut self.reading, Reading::Status) {
+                            self.preview_ended(preview, host);
+                            return taken;
                         }
                         host.send(Side::Client, TERMINATOR);
                         self.replied(host);
@@ -102,18 +98,22 @@ impl Pop3 {
                 }
                 taken
             }
-            Reading::Message(dot, draft) => {
+            Reading::Message(dot, draft, passed) => {
                 let draft = *draft;
                 let (taken, event) = dot.step(bytes);
                 match event {
                     Event::Data { raw, message } => {
+                        *passed += raw.len() as u64;
                         if !message.is_empty() && host.append(draft, message).is_err() {
                             self.fault(NOT_KEPT, host);
                         } else {
                             host.send(Side::Client, raw);
                         }
                     }
-                    Event::End => self.message_ended(draft, host),
+                    Event::End => {
+                        let passed = *passed;
+                        self.message_ended(draft, passed, host);
+                    }
                     Event::Held | Event::Dubious(_) => {}
                 }
                 taken
@@ -122,14 +122,7 @@ impl Pop3 {
                 let draft = *draft;
                 let (taken, event) = dot.step(bytes);
                 match event {
-                    Event::Data { message, .. } => {
-                        host.fetched(message.len() as u64);
-                        if let (Some(draft), false) = (draft, message.is_empty())
-                            && let Err(refused) = host.append(draft, message)
-                        {
-                            self.own_refused(refused);
-                        }
-                    }
+                    Event::Data { message, .. } => self.own_data(message, host),
                     Event::End => self.own_message_ended(draft, host),
                     Event::Held | Event::Dubious(_) => {}
                 }
@@ -256,8 +249,8 @@ impl Pop3 {
             Ask::Uids => Reading::Uids(Unstuffer::lenient(), UidLines::default()),
             Ask::Capa => Reading::Capabilities,
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
-            Ask::Message(_) => match self.begin(announced(line), host) {
-                Ok(draft) => Reading::Message(Unstuffer::lenient(), draft),
+            Ask::Message(_) | Ask::WholeTop(_) => match self.begin(announced(line), host) {
+                Ok(draft) => Reading::Message(Unstuffer::lenient(), draft, 0),
                 Err(why) => {
                     host.send(Side::Client, format!("-ERR {why}\r\n").as_bytes());
                     self.reading = Reading::Refused(Unstuffer::lenient());
@@ -291,17 +284,22 @@ impl Pop3 {
         host.send(Side::Client, line);
     }
 
-    /// A message that the client asked for has come whole.
-    fn message_ended(&mut self, draft: DraftId, host: &mut dyn Host) {
-        let Some(Asked::Server(Ask::Message(target))) = self.asked.front() else { return };
-        if let Some(origin) = self.origin(target) {
+    /// A message that the client asked for has come, in so many octets.
+    fn message_ended(&mut self, draft: DraftId, passed: u64, host: &mut dyn Host) {
+        let (target, whole) = match self.asked.front() {
+            Some(Asked::Server(Ask::Message(target))) => (target, passed > 0),
+            Some(Asked::Server(Ask::WholeTop(target))) => (target, (1..WHOLE_LEN_MAX).contains(&passed)),
+            _ => return,
+        };
+        // One that may have been cut or lost stands in for nothing: it is got by RETR before it is deleted.
+        if whole && let Some(origin) = self.origin(target) {
             host.origin(draft, origin);
         }
         host.finish(draft);
         if host.settle().is_err() {
             return self.fault(NOT_KEPT, host);
         }
-        if let Some(number) = target.number {
+        if whole && let Some(number) = target.number {
             self.seen.keep(number);
         }
         host.send(Side::Client, TERMINATOR);

@@ -2,7 +2,12 @@
 //!
 //! Message numbers are fixed as long as a session lasts, so nothing here is ever taken back. Bounded: what does not fit is not
 //! known, which costs a question or a fetch. A unique-id that cannot be one (two messages have it, or it is nothing but the message's
-//! number) is never relied upon: another message would pass for the one that is kept.
+//! number) is never relied upon: another message would pass for the one that is kept. So each is compared with all others that were
+//! seen, listed or asked for one by one; what cannot be compared any more is not relied upon either.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::hash::{BuildHasher as _, RandomState};
 
 use super::command::number;
 
@@ -12,6 +17,12 @@ const KEPT_MAX: u32 = 1 << 20;
 /// Unique-ids, and their octets in all.
 const UIDS_MAX: usize = 20_000;
 const OCTETS_MAX: usize = 512 * 1024;
+
+/// Unique-ids that are compared with each other: 16 octets each.
+const COMPARED_MAX: usize = 50_000;
+
+/// In the place of a message's number: it is more than one.
+const SEVERAL: u32 = 0;
 
 /// Octets of a unique-id. RFC 1939 allows 70.
 const UID_LEN_MAX: usize = 255;
@@ -27,6 +38,9 @@ pub(super) struct Seen {
     /// In the order of their numbers.
     uids: Vec<Entry>,
     octets: Vec<u8>,
+    /// Which message has the unique-id of this hash. Two of one hash are taken for the same, which costs a fetch.
+    holders: HashMap<u64, u32>,
+    hasher: RandomState,
 }
 
 struct Entry {
@@ -64,40 +78,50 @@ impl Seen {
     }
 
     pub(super) fn uid(&self, number: u32) -> Uid<'_> {
-        let Ok(place) = self.uids.binary_search_by_key(&number, |entry| entry.number) else { return Uid::Unknown };
+        let Ok(place) = self.place_of(number) else { return Uid::Unknown };
         match self.octets_of(&self.uids[place]) {
-            b"" => Uid::Doubtful,
-            uid => Uid::Known(uid),
+            uid if self.is_relied_upon(number, uid) => Uid::Known(uid),
+            _ => Uid::Doubtful,
         }
+    }
+
+    /// Whether this unique-id, just learnt, is this message's and no other's, as far as any was seen.
+    pub(super) fn is_relied_upon(&self, number: u32, uid: &[u8]) -> bool {
+        let another = self.place_of(number).is_ok_and(|place| self.octets_of(&self.uids[place]) != uid);
+        let holder = self.holders.get(&self.hasher.hash_one(uid));
+        !another && !is_doubtful(number, uid) && holder == Some(&number)
     }
 
     pub(super) fn learn(&mut self, number: u32, uid: &[u8]) {
-        if self.uid(number) == Uid::Known(uid) {
-            return;
-        }
-        // It has another one all at once: then neither is to be relied upon.
-        let len = if is_doubtful(number, uid) || self.uid(number) != Uid::Unknown { 0 } else { uid.len() };
-        let entry = Entry { number, at: self.octets.len() as u32, len: len as u16 };
-        match self.uids.binary_search_by_key(&number, |entry| entry.number) {
-            Ok(place) => self.uids[place] = entry,
+        self.compare(number, uid);
+        let len = if is_doubtful(number, uid) { 0 } else { uid.len() };
+        match self.place_of(number) {
+            // It has another one all at once: then neither is to be relied upon.
+            Ok(place) if self.octets_of(&self.uids[place]) != uid => self.uids[place].len = 0,
             Err(place) if self.uids.len() < UIDS_MAX && self.octets.len() + len <= OCTETS_MAX => {
+                let entry = Entry { number, at: self.octets.len() as u32, len: len as u16 };
                 self.octets.extend_from_slice(&uid[..len]);
                 self.uids.insert(place, entry);
             }
-            Err(_) => {}
+            _ => {}
         }
     }
 
-    /// A list of unique-ids is complete: those that more than one message has are not to be relied upon.
-    pub(super) fn listed(&mut self) {
-        let mut order: Vec<usize> = (0..self.uids.len()).collect();
-        order.sort_by_key(|&place| self.octets_of(&self.uids[place]));
-        let same = |a: usize, b: usize| self.octets_of(&self.uids[a]) == self.octets_of(&self.uids[b]);
-        let twice: Vec<usize> =
-            order.chunk_by(|&a, &b| same(a, b)).filter(|run| run.len() > 1).flatten().copied().collect();
-        for place in twice {
-            self.uids[place].len = 0;
+    /// Notes who has it. From the second message on it is nobody's.
+    fn compare(&mut self, number: u32, uid: &[u8]) {
+        if uid.len() > UID_LEN_MAX {
+            return;
         }
+        let room = self.holders.len() < COMPARED_MAX;
+        match self.holders.entry(self.hasher.hash_one(uid)) {
+            Place::Occupied(mut holder) if *holder.get() != number => *holder.get_mut() = SEVERAL,
+            Place::Vacant(place) if room => drop(place.insert(number)),
+            _ => {}
+        }
+    }
+
+    fn place_of(&self, number: u32) -> Result<usize, usize> {
+        self.uids.binary_search_by_key(&number, |entry| entry.number)
     }
 
     fn octets_of(&self, entry: &Entry) -> &[u8] {
@@ -107,7 +131,7 @@ impl Seen {
 }
 
 /// Whether this is no unique-id: there are servers that say the number of the message once more.
-pub(super) fn is_doubtful(message: u32, uid: &[u8]) -> bool {
+fn is_doubtful(message: u32, uid: &[u8]) -> bool {
     uid.is_empty() || uid.len() > UID_LEN_MAX || number(uid) == Some(message)
 }
 
@@ -156,7 +180,6 @@ mod tests {
         let mut lines = UidLines::default();
         text.as_bytes().chunks(1).for_each(|byte| lines.take(byte, &mut pieces));
         assert!(whole.octets == pieces.octets && whole.uids.len() == pieces.uids.len());
-        pieces.listed();
         pieces
     }
 
@@ -191,6 +214,39 @@ mod tests {
         assert_eq!(seen.uid(7), Uid::Known(b"7a"));
         let long = listed(&format!("1 {}\r\n2 {}\r\n3 c\r\n", "x".repeat(UID_LEN_MAX + 1), "x".repeat(100_000)));
         assert_eq!((long.uid(1), long.uid(2), long.uid(3)), (Uid::Doubtful, Uid::Unknown, Uid::Known(b"c")));
+    }
+
+    #[test]
+    fn unique_ids_are_compared_whichever_way_they_came() {
+        let mut seen = Seen::default();
+        for (number, uid) in [(1, "a"), (2, "b"), (2, "b"), (3, "a"), (4, "4"), (5, "4"), (6, "c"), (6, "d"), (7, "d")]
+        {
+            seen.learn(number, uid.as_bytes());
+        }
+        assert_eq!(seen.uid(2), Uid::Known(b"b"));
+        for number in [1, 3, 4, 5, 6, 7] {
+            assert_eq!(seen.uid(number), Uid::Doubtful, "{number}");
+        }
+        assert!(seen.is_relied_upon(2, b"b") && !seen.is_relied_upon(2, b"c") && !seen.is_relied_upon(3, b"a"));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_any_more_is_doubtful() {
+        let uid = |number: u32| format!("uid{number}");
+        let (mut seen, max) = (Seen::default(), COMPARED_MAX as u32);
+        for number in 1..=max + 10 {
+            seen.learn(number, uid(number).as_bytes());
+            assert_eq!(seen.is_relied_upon(number, uid(number).as_bytes()), number <= max, "{number}");
+        }
+        assert_eq!((seen.uids.len(), seen.holders.len()), (UIDS_MAX, COMPARED_MAX));
+        // What is compared still is, remembered or not.
+        for (number, another) in [(1, max + 20), (max, max + 21), (max - 1, 2)] {
+            seen.learn(another, uid(number).as_bytes());
+            assert!(!seen.is_relied_upon(number, uid(number).as_bytes()));
+            assert!(!seen.is_relied_upon(another, uid(number).as_bytes()));
+        }
+        assert_eq!((seen.uid(1), seen.uid(2)), (Uid::Doubtful, Uid::Doubtful));
+        assert_eq!(seen.uid(3), Uid::Known(b"uid3"));
     }
 
     #[test]

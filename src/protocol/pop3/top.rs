@@ -4,13 +4,18 @@
 //! cut, and it is due ([`LINES_DUE`]) or the text a preview, of which nothing is kept.
 //!
 //! That a text is complete is only our conclusion, and there are servers that cut `TOP` short (Maillennium after 64 KiB): the copy
-//! never stands in for the one that is made before a deletion.
+//! never stands in for the one that is made before a deletion. Where the client asked for everything, as fetchmail does for each message,
+//! it does up to [`WHOLE_LEN_MAX`]: fetching all of that twice would be dear.
 
 use super::super::{DraftId, Host, Refused};
 use crate::archive::Destination;
 
 /// From so many lines on `TOP` is for reading, not for a preview: what it cuts off is got by a `RETR` of our own.
 pub(super) const LINES_DUE: u64 = 1000;
+
+/// A `TOP` of everything that brought as many octets, dots stuffed, may have been cut. Less than the 64 KiB that are known: a server may
+/// mean 64,000, and end with a whole line.
+pub(super) const WHOLE_LEN_MAX: u64 = 60_000;
 
 /// Octets that are gathered before a draft is begun: most previews never need one.
 const GATHERED_MAX: usize = 16 * 1024;

@@ -104,14 +104,16 @@ fn a_listing_tells_what_is_kept_since_earlier() {
          C: DELE 2
          -> S: RETR 2
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> origin 1 pop3 def
          -> finish 1
          -> settle
          -> S: DELE 2",
     );
-    assert_eq!(recorder.fetched, 0);
+    assert_eq!(recorder.fetched, 3);
 }
 
 #[test]
@@ -140,9 +142,12 @@ fn a_unique_id_that_was_asked_for_is_remembered() {
          C: RETR 1
          -> S: RETR 1
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
          -> C: +OK
+         -> append 1 x
+         -> C: x
          -> origin 1 pop3 abc
          -> finish 1
          -> settle
@@ -181,6 +186,160 @@ fn what_is_no_unique_id_proves_nothing() {
 }
 
 #[test]
+fn unique_ids_asked_one_by_one_are_compared_with_each_other() {
+    // Kept and noted under it in this session, or in an earlier one: the second message is got all the same.
+    let second = "
+         C: DELE 2
+         -> S: UIDL 2
+         S: +OK 2 same
+         -> S: RETR 2";
+    play_logged_in(&format!(
+        "C: DELE 1
+         -> S: UIDL 1
+         S: +OK 1 same
+         -> S: RETR 1
+         S: +OK
+         S: one
+         S: .
+         -> begin 1 me@example.com INBOX
+         -> append 1 one
+         -> origin 1 pop3 same
+         -> finish 1
+         -> settle
+         -> S: DELE 1
+         S: +OK
+         -> C: +OK
+         known pop3 same
+         {second}
+         S: +OK
+         S: two
+         S: .
+         -> begin 2 me@example.com INBOX
+         -> append 2 two
+         -> finish 2
+         -> settle
+         -> S: DELE 2"
+    ));
+    play_logged_in(&format!(
+        "known pop3 same
+         C: DELE 1
+         -> S: UIDL 1
+         S: +OK 1 same
+         -> S: DELE 1
+         S: +OK
+         -> C: +OK
+         {second}"
+    ));
+    play_logged_in(&format!(
+        "known pop3 same
+         C: UIDL 1
+         -> S: UIDL 1
+         S: +OK 1 same
+         -> C: +OK 1 same
+         {second}"
+    ));
+}
+
+#[test]
+fn a_unique_id_that_was_believed_is_not_once_another_message_has_it() {
+    play_logged_in(&format!(
+        "known pop3 same
+         C: UIDL 1
+         C: TOP 1 20
+         C: UIDL 2
+         C: DELE 1
+         -> S: UIDL 1
+         -> S: TOP 1 20
+         -> S: UIDL 2
+         S: +OK 1 same
+         S: +OK
+         S: .
+         S: +OK 2 same
+         -> C: +OK 1 same
+         -> C: +OK
+         -> C: .
+         -> C: +OK 2 same
+         {GOT}"
+    ));
+}
+
+#[test]
+fn nothing_is_noted_under_what_two_messages_have_by_then() {
+    play_logged_in(
+        "C: UIDL 1
+         C: RETR 1
+         -> S: UIDL 1
+         -> S: RETR 1
+         S: +OK 1 same
+         S: +OK
+         -> C: +OK 1 same
+         -> begin 1 me@example.com INBOX
+         -> C: +OK
+         S: one
+         S: .
+         -> append 1 one
+         -> C: one
+         -> origin 1 pop3 same
+         -> finish 1
+         -> settle
+         -> C: .
+         C: UIDL 2
+         C: RETR 2
+         C: RETR 1
+         -> S: UIDL 2
+         -> S: RETR 2
+         -> S: RETR 1
+         S: +OK 2 same
+         -> C: +OK 2 same
+         S: +OK
+         S: two
+         S: .
+         -> begin 2 me@example.com INBOX
+         -> append 2 two
+         -> C: +OK
+         -> C: two
+         -> finish 2
+         -> settle
+         -> C: .
+         S: +OK
+         S: one
+         S: .
+         -> begin 3 me@example.com INBOX
+         -> append 3 one
+         -> C: +OK
+         -> C: one
+         -> finish 3
+         -> settle
+         -> C: .",
+    );
+}
+
+#[test]
+fn unique_ids_beyond_those_remembered_are_compared_too() {
+    let mut session = logged_in();
+    session.host.known.extend(["pop3 u1".to_owned(), "pop3 u30000".to_owned(), "pop3 u60000".to_owned()]);
+    session.feed(Side::Client, b"UIDL\r\n");
+    let list: String = (1..=60_000).map(|number| format!("{number} u{number}\r\n")).collect();
+    session.feed(Side::Server, format!("+OK\r\n{list}.\r\n").as_bytes());
+    // One that is remembered; one that was compared, and the same again for another message; one that never was.
+    for (number, uid, asked) in [
+        (60_001, "u1", "UIDL 60001\r\nRETR 60001\r\n"),
+        (30_000, "u30000", "UIDL 30000\r\nDELE 30000\r\n"),
+        (30_001, "u30000", "UIDL 30001\r\nRETR 30001\r\n"),
+        (60_000, "u60000", "UIDL 60000\r\nRETR 60000\r\n"),
+    ] {
+        session.feed(Side::Client, format!("DELE {number}\r\n").as_bytes());
+        session.feed(Side::Server, format!("+OK {number} {uid}\r\n").as_bytes());
+        let sent = String::from_utf8(session.host.sent(Side::Server)).unwrap();
+        assert!(sent.ends_with(asked), "{}", &sent[sent.len() - 60..]);
+        let got = if asked.contains("RETR") { "+OK\r\nx\r\n.\r\n" } else { "" };
+        session.feed(Side::Server, got.as_bytes());
+        session.feed(Side::Server, b"+OK\r\n");
+    }
+    assert!(!session.host.lines().iter().any(|line| line.starts_with("origin")));
+}
+
+#[test]
 fn a_server_without_unique_ids_is_asked_once() {
     play_logged_in(
         "C: DELE 1
@@ -188,8 +347,10 @@ fn a_server_without_unique_ids_is_asked_once() {
          S: -ERR what?
          -> S: RETR 1
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle
          -> S: DELE 1
@@ -215,9 +376,12 @@ fn messages_are_named_as_the_client_names_them() {
         "C: RETR 1
          -> S: RETR 1
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
          -> C: +OK
+         -> append 1 x
+         -> C: x
          -> finish 1
          -> settle
          -> C: .
@@ -273,8 +437,10 @@ fn a_deletion_waits_for_all_replies_and_all_commands_for_it() {
          S: -ERR
          -> S: RETR 1
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle
          -> S: DELE 1
@@ -310,8 +476,10 @@ fn a_half_closed_pipeline_is_worked_off() {
          -> S: RETR 1
          outstanding yes
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle
          -> S: DELE 1
@@ -321,8 +489,10 @@ fn a_half_closed_pipeline_is_worked_off() {
          -> C: +OK one
          outstanding yes
          S: +OK
+         S: x
          S: .
          -> begin 2 me@example.com INBOX
+         -> append 2 x
          -> finish 2
          -> settle
          -> S: DELE 2
@@ -578,6 +748,104 @@ fn what_the_server_does_not_give_is_not_deleted() {
         -> C: +OK
         "#,
     );
+}
+
+/// Own retrieval of message 1 that brings nothing.
+const NOTHING: &str = "
+    -> S: RETR 1
+    S: +OK 345 octets
+    S: .
+    -> begin 1 me@example.com INBOX size=345
+    -> S: LIST 1
+    outstanding yes";
+
+#[test]
+fn a_message_of_which_not_one_octet_comes_is_not_deleted() {
+    for (said, list) in [("+OK 1 345", "+OK 1 345"), ("+OK", "+OK"), ("+OK 1 20", "+OK 1 20"), ("-ERR", "-ERR")] {
+        play_logged_in(&format!(
+            r#"
+            C: DELE 1
+            C: QUIT
+            -> S: UIDL 1
+            S: +OK 1 abc
+            {NOTHING}
+            S: {said}
+            -> abort 1
+            -> not_kept message 1 (unique-id "abc") of me@example.com was to be deleted unread and is not: the server does not let it be got: "+OK 345 octets", not one octet, and "{list}"
+            -> S: QUIT
+            -> C: -ERR [SYS/TEMP] the message could not be kept, it is not deleted
+            "#
+        ));
+    }
+}
+
+#[test]
+fn an_empty_message_is_deleted() {
+    for size in ["0", "2", " 0 octets"] {
+        play_logged_in(&format!(
+            "C: DELE 1
+             -> S: UIDL 1
+             S: +OK 1 abc
+             {NOTHING}
+             S: +OK 1 {size}
+             -> origin 1 pop3 abc
+             -> finish 1
+             -> settle
+             -> S: DELE 1
+             S: +OK
+             -> C: +OK
+             C: DELE 1
+             -> S: DELE 1"
+        ));
+    }
+    play_logged_in(&format!(
+        "fail settle
+         C: DELE 1
+         -> S: UIDL 1
+         S: -ERR
+         {NOTHING}
+         S: +OK 1 0
+         -> finish 1
+         -> settle refused
+         -> C: -ERR [SYS/TEMP] the message could not be kept, it is not deleted"
+    ));
+}
+
+#[test]
+fn what_was_retrieved_without_an_octet_is_got_before_it_is_deleted() {
+    for verb in ["RETR 1", "TOP 1 99999999"] {
+        play_logged_in(&format!(
+            "C: UIDL 1
+             C: {verb}
+             C: DELE 1
+             -> S: UIDL 1
+             -> S: {verb}
+             S: +OK 1 abc
+             S: +OK
+             S: .
+             -> C: +OK 1 abc
+             -> begin 1 me@example.com INBOX
+             -> C: +OK
+             -> finish 1
+             -> settle
+             -> S: RETR 1
+             -> C: ."
+        ));
+    }
+}
+
+#[test]
+fn a_session_that_ends_over_an_empty_message_drops_it() {
+    play_logged_in(&format!(
+        "C: DELE 1
+         -> S: UIDL 1
+         S: -ERR
+         {NOTHING}
+         eof S
+         -> abort 1
+         -> not_kept the session ended while message 1 of me@example.com was got, which was to be deleted and is not
+         -> end fault server closed with a reply outstanding"
+    ));
 }
 
 #[test]

@@ -12,6 +12,8 @@ struct Model {
     uids: bool,
     /// Messages, from 0, that it lists and does not give.
     broken: BTreeSet<usize>,
+    /// Of which it gives not one octet.
+    hollow: BTreeSet<usize>,
     deleted: BTreeSet<usize>,
     named: bool,
     logged_in: bool,
@@ -27,6 +29,7 @@ impl Model {
             messages,
             uids,
             broken,
+            hollow: BTreeSet::new(),
             deleted: BTreeSet::new(),
             named: false,
             logged_in: false,
@@ -91,6 +94,7 @@ impl Model {
             ("LIST", Some(place)) => yes(&format!("{} {}", place + 1, size(place))),
             ("UIDL", Some(place)) => yes(&format!("{} {}", place + 1, uid(place))),
             ("RETR", Some(place)) if self.broken.contains(&place) => no("cannot read it"),
+            ("RETR", Some(place)) if self.hollow.contains(&place) => b"+OK\r\n.\r\n".to_vec(),
             ("RETR", Some(place)) => {
                 self.got.insert(place);
                 [b"+OK\r\n", &stuffed(&self.messages[place])[..], b".\r\n"].concat()
@@ -245,13 +249,14 @@ proptest! {
         script in script(),
         uids: bool,
         broken in prop::collection::btree_set(0..5usize, 0..3),
+        hollow in prop::collection::btree_set(0..5usize, 0..3),
         refused in prop::collection::vec(
             prop_oneof![Just("begin"), Just("begin large"), Just("append"), Just("append large"), Just("settle")],
             0..6,
         ),
         ways in ways(),
     ) {
-        let mut with = Model::new(mailbox(), uids, broken);
+        let mut with = Model { hollow, ..Model::new(mailbox(), uids, broken) };
         let mut session = session();
         refused.iter().for_each(|call| session.host.refuse(call));
         through_the_proxy(&mut session, &mut with, script.as_bytes(), &ways);

@@ -105,20 +105,51 @@ fn what_looks_whole_is_got_all_the_same_before_it_is_deleted() {
          C: DELE 1
          -> S: UIDL 1",
     );
-    // A million lines are what the client takes for the whole itself.
+    // A million lines are what the client takes for the whole itself, and it is too short to have been cut.
     play_logged_in(
         "C: TOP 1 99999999
          -> S: TOP 1 99999999
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
          -> C: +OK
+         -> append 1 x
+         -> C: x
          -> finish 1
          -> settle
          -> C: .
          C: DELE 1
          -> S: DELE 1",
     );
+}
+
+#[test]
+fn a_top_of_everything_that_may_have_been_cut_is_got_before_it_is_deleted() {
+    // Maillennium cuts after 64 KiB, whatever was asked for.
+    for (len, asked) in [(65_536, "RETR 1"), (64_000 - 997, "RETR 1"), (59_000, "DELE 1")] {
+        let mut session = logged_in();
+        session.feed(Side::Client, b"UIDL 1\r\nTOP 1 99999999\r\n");
+        let text = "x".repeat(len - 2) + "\r\n";
+        session.feed(Side::Server, format!("+OK 1 abc\r\n+OK\r\n{text}.\r\n").as_bytes());
+        assert!(session.host.sent(Side::Client).ends_with(format!("{text}.\r\n").as_bytes()));
+        assert_eq!(session.host.appended(1), text.as_bytes());
+        session.feed(Side::Client, b"DELE 1\r\n");
+        assert!(session.host.sent(Side::Server).ends_with(format!("{asked}\r\n").as_bytes()), "{len}");
+        let noted = |session: &Session| session.host.lines().iter().any(|line| line.starts_with("origin 1 "));
+        assert_eq!(noted(&session), asked == "DELE 1", "{len}");
+    }
+    // Dots that a server stuffs may count to it.
+    let mut session = logged_in();
+    session.feed(Side::Client, b"TOP 1 99999999\r\nDELE 1\r\n");
+    session.feed(Side::Server, format!("+OK\r\n{}.\r\n", "..\r\n".repeat(16_384)).as_bytes());
+    assert!(session.host.sent(Side::Server).ends_with(b"UIDL 1\r\n"));
+    // What the client retrieved then is the message, however long.
+    let mut session = logged_in();
+    session.feed(Side::Client, b"TOP 1 99999999\r\nRETR 1\r\nDELE 1\r\n");
+    let text = "x\r\n".repeat(30_000);
+    session.feed(Side::Server, format!("+OK\r\n{text}.\r\n+OK\r\n{text}.\r\n").as_bytes());
+    assert!(session.host.sent(Side::Server).ends_with(b"RETR 1\r\nDELE 1\r\n"));
 }
 
 #[test]
@@ -265,8 +296,10 @@ fn much_of_a_message_that_cannot_be_kept_has_no_end() {
     up_to_retr(
         "fail settle
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle refused
          -> end fault a message could not be kept
@@ -324,8 +357,10 @@ fn much_of_a_message_is_got_though_the_client_has_gone() {
         "eof C
          outstanding yes
          S: +OK
+         S: x
          S: .
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle
          -> C: .
@@ -413,9 +448,11 @@ fn behind_a_pipeline_what_cannot_be_kept_ends_the_session() {
          -> C: +OK
          S: -ERR
          S: +OK
+         S: x
          S: .
          -> S: RETR 1
          -> begin 1 me@example.com INBOX
+         -> append 1 x
          -> finish 1
          -> settle refused
          -> C: -ERR [SYS/TEMP] the message could not be kept, come back later
@@ -442,11 +479,117 @@ fn a_session_that_ends_before_it_is_got_tells_so() {
          {}
          -> C: .
          eof S
-         -> not_kept the session ended before all that was read in part by TOP was got: 1 of the messages
+         -> not_kept the session ended before message 1 of me@example.com was got, which was read in part by TOP
          -> end fault server closed with a reply outstanding",
         much(),
         much_passed()
     ));
+}
+
+#[test]
+fn each_message_that_is_missing_is_told_of() {
+    // One by its unique-id, one that is kept by now, one whose TOP was passing, and a preview.
+    play_logged_in(&format!(
+        r#"
+        C: UIDL 1
+        C: TOP 1 1000
+        C: TOP 2 1000
+        C: RETR 2
+        C: TOP 3 5000
+        C: TOP 4 3
+        -> S: UIDL 1
+        -> S: TOP 1 1000
+        -> S: TOP 2 1000
+        -> S: RETR 2
+        -> S: TOP 3 5000
+        -> S: TOP 4 3
+        S: +OK 1 a"b
+        S: +OK
+        S:
+        {0}
+        S: .
+        S: +OK
+        S:
+        {0}
+        S: .
+        -> C: +OK 1 a"b
+        -> C: +OK
+        -> C:
+        {1}
+        -> C: .
+        -> C: +OK
+        -> C:
+        {1}
+        -> C: .
+        S: +OK
+        S: two
+        S: .
+        -> begin 1 me@example.com INBOX
+        -> append 1 two
+        -> C: +OK
+        -> C: two
+        -> finish 1
+        -> settle
+        -> C: .
+        S: +OK
+        S: three
+        -> C: +OK
+        -> C: three
+        eof S
+        -> not_kept the session ended before message 1 (unique-id "a\x22b") of me@example.com was got, which was read in part by TOP
+        -> not_kept the session ended before message 3 of me@example.com was got, which was read in part by TOP
+        -> end fault server closed with a reply outstanding
+        "#,
+        much(),
+        much_passed()
+    ));
+}
+
+/// Says what is missing when the session is over for a reason of the host's, as a timeout.
+fn over(client: &str, server: &str) -> Vec<String> {
+    let (mut pop3, mut host) = (Pop3::new(settings(TlsMode::None, TlsMode::Implicit)), Recorder::default());
+    pop3.input(Side::Server, b"+OK\r\n", &mut host);
+    pop3.input(Side::Client, format!("USER me\r\nPASS x\r\n{client}").as_bytes(), &mut host);
+    pop3.input(Side::Server, format!("+OK\r\n+OK\r\n{server}").as_bytes(), &mut host);
+    pop3.over(&mut host);
+    pop3.over(&mut host);
+    assert_eq!(host.drafts_left(), 0);
+    host.lines().iter().filter_map(|line| line.strip_prefix("not_kept ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_missing_is_told_of_however_the_session_ends() {
+    let much = format!("+OK\r\n\r\n{}.\r\n", "x\r\n".repeat(1000));
+    assert_eq!(over("NOOP\r\nTOP 1 1000\r\nTOP 2 3\r\n", "+OK\r\n"), [""; 0]);
+    for (client, server, said) in [
+        (
+            "DELE 1\r\n",
+            "+OK 1 a\r\n+OK\r\nhalf",
+            "while message 1 (unique-id \"a\") of me@example.com was got, which was to be deleted and is not",
+        ),
+        (
+            "RETR 1\r\n",
+            "+OK\r\nhalf",
+            "in the middle of message 1 of me@example.com: its beginning has passed to the client",
+        ),
+        ("TOP 1 1000\r\n", &much, "while message 1 of me@example.com was got, which was read in part by TOP"),
+        ("TOP 1 1000\r\nNOOP\r\n", &much, "before message 1 of me@example.com was got, which was read in part by TOP"),
+    ] {
+        assert_eq!(over(client, server), [format!("the session ended {said}")], "{client}");
+    }
+}
+
+#[test]
+fn of_many_that_are_missing_the_number_is_told() {
+    let commands: String = (1..=103).map(|number| format!("TOP {number} 1000\r\n")).collect();
+    let much = format!("+OK\r\n\r\n{}.\r\n", "x\r\n".repeat(1000));
+    let told = over(&(commands + "NOOP\r\n"), &much.repeat(103));
+    assert_eq!(told.len(), 101);
+    assert!(told[99].contains("message 100 of me@example.com"), "{}", told[99]);
+    assert_eq!(
+        told[100],
+        "the session ended before 3 more messages of me@example.com were got, which were read in part by TOP"
+    );
 }
 
 #[test]

@@ -1,0 +1,149 @@
+//! What became of our fetches: kept, tried once more in another way, or given up and told of.
+
+use super::Flight;
+use crate::logging::{escape, quote};
+use crate::protocol::Host;
+use crate::protocol::imap::Imap;
+use crate::protocol::imap::capability::status_code;
+use crate::protocol::imap::due::{Message, Which};
+use crate::protocol::imap::gate::Obstacle;
+use crate::protocol::imap::mailbox::Mailbox;
+
+impl Imap {
+    pub(super) fn content_over(
+        &mut self,
+        flight: Flight,
+        in_one: bool,
+        status: &[u8],
+        line: &[u8],
+        host: &mut dyn Host,
+    ) {
+        let mut refused = flight.refused;
+        match self.capture.settle(host) {
+            Ok(()) => flight.whole.iter().for_each(|which| self.own.known.insert(*which)),
+            Err(why) => refused = Some(why),
+        }
+        if let Some(held) = &mut self.own.held {
+            held.octets += flight.octets;
+            held.refused = held.refused.or(refused);
+        }
+        if self.client.leaving.is_some() {
+            self.own.leaving_octets += flight.octets;
+        }
+        if refused.is_some() {
+            // It would fail with the next one too.
+            self.own.follow.stop();
+        }
+        if let (Some(refused), Some(gate)) = (refused, &mut self.own.gate) {
+            gate.refuse(Obstacle::Archive(refused));
+        }
+        self.own.follow.paid(flight.octets);
+        let busy = status != b"OK" && wants_less(line);
+        let mut failed = Vec::new();
+        for message in std::mem::take(&mut self.own.due.list) {
+            let mut message = message;
+            let asked = std::mem::take(&mut message.asked);
+            if !asked || message.answered {
+                self.own.due.list.push_back(message);
+            } else if in_one || busy {
+                message.drop_progress(host);
+                failed.push(message);
+            } else {
+                // Once more, in the plainest of ways.
+                message.drop_progress(host);
+                message.in_one = true;
+                self.own.due.list.push_back(message);
+            }
+        }
+        if busy && !std::mem::replace(&mut self.own.backing_off, true) {
+            let waiting: Vec<Message> = std::mem::take(&mut self.own.due.list).into();
+            let (deletions, others) = waiting.into_iter().partition(|message| message.for_deletion);
+            self.own.due.list = std::collections::VecDeque::<Message>::from(deletions);
+            failed.extend::<Vec<Message>>(others);
+        }
+        let why = match status {
+            b"OK" => "the server says OK and does not give it".to_owned(),
+            _ => format!("the server refuses it: {}", quote(words(line))),
+        };
+        for mut message in failed {
+            message.drop_progress(host);
+            // It was asked for alone: nothing is left to be kept, or to be deleted.
+            match in_one && is_expunge_issued(line) {
+                true => self.gone(message, host),
+                false => self.failed(message, &why, host),
+            }
+        }
+    }
+
+    /// The server does not give a message.
+    pub(in crate::protocol::imap) fn failed(&mut self, message: Message, why: &str, host: &mut dyn Host) {
+        self.give_up(message.which, why, host);
+        if message.for_deletion
+            && let Some(gate) = &mut self.own.gate
+            && host.refuses()
+        {
+            gate.refuse(Obstacle::Server);
+        }
+    }
+
+    pub(super) fn give_up(&mut self, which: Which, why: &str, host: &mut dyn Host) {
+        self.own.given_up.insert(which);
+        self.missed(which, why, host);
+    }
+
+    /// Tells the administrator which message is not kept.
+    pub(in crate::protocol::imap) fn missed(&self, which: Which, why: &str, host: &mut dyn Host) {
+        missed(self.mailbox.as_ref(), which, why, host);
+    }
+
+    /// A message that was due is not in the mailbox any more.
+    pub(in crate::protocol::imap) fn gone(&mut self, message: Message, host: &mut dyn Host) {
+        let mut message = message;
+        message.drop_progress(host);
+        if message.read && !self.is_known(message.which, host) {
+            self.missed(message.which, "somebody else expunged it before it could be fetched whole", host);
+        }
+    }
+
+    /// The session ends, or the mailbox is left: what is still due will not come.
+    pub(in crate::protocol::imap) fn abandon_due(&mut self, why: &str, host: &mut dyn Host) {
+        self.stop_downloads(true, host);
+        for mut message in std::mem::take(&mut self.own.due.list) {
+            message.drop_progress(host);
+            if message.read {
+                self.missed(message.which, why, host);
+            }
+        }
+        self.own.follow.stop();
+    }
+}
+
+pub(super) fn missed(mailbox: Option<&Mailbox>, which: Which, why: &str, host: &mut dyn Host) {
+    let folder = mailbox.map_or_else(|| "-".to_owned(), |mailbox| escape(&mailbox.name));
+    let name = match which {
+        Which { uid: Some(uid), .. } => format!("uid={uid}"),
+        Which { sequence_number: Some(number), .. } => format!("number={number}"),
+        _ => "number=-".to_owned(),
+    };
+    host.not_kept(&format!(
+        "{why} (folder={folder} {name}); it is tried again when it is read or deleted in another session"
+    ));
+}
+
+/// A server that says no because it is asked for too much (RFC 9051, section 7.1; `OVERQUOTA` and `THROTTLED` as big hosts say them).
+fn wants_less(line: &[u8]) -> bool {
+    let code = status_code(line);
+    let codes = [&b"OVERQUOTA"[..], b"THROTTLED", b"LIMIT", b"UNAVAILABLE", b"INUSE"];
+    code.is_some_and(|code| codes.contains(&code.trim_ascii_end().strip_suffix(b"]").unwrap_or(&code)))
+}
+
+/// A server that says no because some of the messages are gone, of which it could not tell yet (RFC 5530).
+pub(in crate::protocol::imap) fn is_expunge_issued(line: &[u8]) -> bool {
+    status_code(line).is_some_and(|code| code.starts_with(b"EXPUNGEISSUED"))
+}
+
+/// A tagged line without its tag.
+pub(in crate::protocol::imap) fn words(line: &[u8]) -> &[u8] {
+    let at = line.iter().position(|&b| b == b' ').map_or(line.len(), |at| at + 1);
+    &line[at..]
+}
