@@ -153,6 +153,8 @@ impl Imap {
 
     /// The session is no longer in a mailbox, or in another one: what was known of its messages is void.
     fn select(&mut self, mailbox: Option<Mailbox>, host: &mut dyn Host) {
+        // Where one SELECT is said behind the other, what the first one brought back is left behind once more.
+        self.leave_read_behind(host);
         self.abandon_due("the client left the folder before it could be fetched whole", host);
         self.own.forget();
         self.capture.forget();

@@ -40,6 +40,14 @@ impl Imap {
         may
     }
 
+    /// The mailbox is being left without our having been asked.
+    pub(in crate::protocol::imap) fn leave_read_behind(&mut self, host: &mut dyn Host) {
+        self.stop_downloads(true, host);
+        self.own.due.drop_followed(host);
+        self.own.due.drop_deletions(host);
+        self.leave_behind(host);
+    }
+
     /// What has a name that lasts can be fetched later.
     fn leave_behind(&mut self, host: &mut dyn Host) {
         let Some(mailbox) = self.mailbox.as_ref().filter(|mailbox| mailbox.uid_validity.is_some()) else { return };

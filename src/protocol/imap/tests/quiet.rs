@@ -306,6 +306,23 @@ fn what_is_left_behind_in_a_folder_is_fetched_when_the_client_comes_back_or_leav
         -> S: f LOGOUT
         "#
     ));
+    // Back, and away again before anything could be asked for.
+    lasting(&format!(
+        r#"
+        {left_behind}
+        C: e SELECT INBOX\r\nf SELECT Work
+        -> S: e SELECT INBOX
+        -> S: f SELECT Work
+        S: * OK [UIDVALIDITY 5] x\r\ne OK done
+        -> C: * OK [UIDVALIDITY 5] x
+        -> C: e OK done
+        S: * OK [UIDVALIDITY 9] x\r\nf OK done
+        -> C: * OK [UIDVALIDITY 9] x
+        -> C: f OK done
+        C: g LOGOUT
+        -> S: X2 EXAMINE "INBOX"
+        "#
+    ));
     for leave in ["eof C", "C: e LOGOUT"] {
         let end = if leave == "eof C" { "-> S: X4 LOGOUT" } else { "-> S: e LOGOUT" };
         lasting(&format!(
