@@ -74,6 +74,8 @@ struct Response {
     /// The chunk was the last one.
     chunk: Option<Chunked>,
     in_part: bool,
+    /// Content of the message has come, one octet at least.
+    is_filled: bool,
 }
 
 enum Header {
@@ -175,7 +177,10 @@ impl Capture {
         self.response.value = match (reading, item) {
             (Reading::Chunk { from, count }, _) => {
                 match self.chunks.begin(self.response.which, from, count, &to, len, host)? {
-                    Some(chunk) => Value::Chunk(chunk),
+                    Some(chunk) => {
+                        self.response.is_filled |= !chunk.is_first();
+                        Value::Chunk(chunk)
+                    }
                     None => {
                         self.response.in_part = true;
                         Value::Ignored
@@ -215,6 +220,7 @@ impl Capture {
     }
 
     fn content(&mut self, bytes: &[u8], host: &mut dyn Host) -> Result<(), Refused> {
+        self.response.is_filled |= !bytes.is_empty() && !matches!(self.response.value, Value::Ignored | Value::Date(_));
         let result = match &mut self.response.value {
             Value::Ignored => Ok(()),
             Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => {
@@ -337,6 +343,11 @@ impl Capture {
             (Some(chunk), Some(_)) if message.is_none() => self.chunks.wait(chunk, which, host),
             (Some(chunk), _) => chunk.abort(host),
             (None, _) => {}
+        }
+        if let Some(draft) = message.take_if(|_| !response.is_filled) {
+            // An empty message is a strange one: `own` asks for it once more.
+            host.abort(draft);
+            in_part = true;
         }
         let Some(draft) = message else {
             return Ok(if in_part { Found::InPart(which) } else { Found::Nothing });

@@ -179,6 +179,11 @@ impl Chunked {
         self.last = self.got < self.count;
     }
 
+    /// Whether nothing came before the chunk that is being read.
+    pub(super) fn is_first(&self) -> bool {
+        self.next == 0
+    }
+
     pub(super) fn which(&self) -> Which {
         self.which
     }

@@ -65,7 +65,6 @@ impl Imap {
                             return at;
                         }
                     }
-                    self.client.holds_deletion = false;
                     if !self.client_line(host) {
                         return at;
                     }
@@ -112,6 +111,11 @@ impl Imap {
 
     fn first_line(&mut self, host: &mut dyn Host) -> bool {
         self.own.follow.disturb();
+        if self.client.waits_for_message && self.commands.message_is_coming() {
+            // A line may be long: it is not read again with each piece of the message.
+            return false;
+        }
+        (self.client.holds_deletion, self.client.waits_for_message) = (false, false);
         if self.commands.is_full() || self.own.is_busy() || self.commands.idle_is_to_end() {
             return false;
         }
@@ -126,7 +130,7 @@ impl Imap {
         }
         let end = command::line_end(line);
         // A server that takes a tab for a blank would read another command than we do.
-        let is_name = !name.is_empty() && !name.iter().any(|&b| matches!(b, b'\t' | 0x0b | 0x0c));
+        let is_name = !name.is_empty() && name != b"UID " && !name.iter().any(|&b| matches!(b, b'\t' | 0x0b | 0x0c));
         let fault = if !command::is_tag(&tag) || !is_name {
             Some(&b"* BAD a tag and a command are expected\r\n"[..])
         } else if self.commands.find(&tag).is_some() {

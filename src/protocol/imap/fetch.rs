@@ -237,7 +237,7 @@ impl FetchParser {
         }
         self.state = State::Name;
         let word = std::mem::take(&mut self.word);
-        let uid = || std::str::from_utf8(&word).ok()?.parse::<u32>().ok();
+        let uid = || std::str::from_utf8(&word).ok()?.parse::<u32>().ok().filter(|&uid| uid > 0);
         let event = match self.item {
             Item::Uid => uid().map_or(Event::Nothing, Event::Uid),
             item if word.eq_ignore_ascii_case(b"NIL") => Event::Nil(item),

@@ -72,7 +72,7 @@ impl Follow {
     pub(super) fn expunged(&mut self, sequence_number: u32) {
         for bound in [&mut self.below, &mut self.above] {
             if sequence_number <= *bound {
-                *bound -= 1;
+                *bound = bound.saturating_sub(1);
             }
         }
         self.candidates.retain(|which| which.sequence_number != Some(sequence_number));
@@ -88,7 +88,7 @@ impl Follow {
             self.candidates.clear();
         }
         let up_to = |bound: Option<u32>| set::count(uids, bound.unwrap_or(u32::MAX));
-        self.below = self.below.saturating_sub(up_to(self.low.map(|low| low - 1)));
+        self.below = self.below.saturating_sub(up_to(self.low.map(|low| low.saturating_sub(1))));
         self.above = self.above.saturating_sub(up_to(self.high));
     }
 
@@ -101,6 +101,9 @@ impl Imap {
     /// Whether something of the selected folder is to be followed.
     pub(super) fn follows(&self) -> bool {
         let Some(mailbox) = &self.mailbox else { return false };
+        if self.own.backing_off {
+            return false;
+        }
         let wanted = match self.settings.follow {
             Mode::No => false,
             Mode::Inbox => mailbox.name.eq_ignore_ascii_case(b"INBOX"),
@@ -140,7 +143,7 @@ impl Imap {
         }
         self.own.follow.disturbed = false;
         while let Some(which) = self.own.follow.candidates.pop() {
-            if !self.is_known(which, host) {
+            if !self.is_known(which, host) && !self.own.given_up.has(which) && !self.own.too_large.has(which) {
                 self.make_due(Message::followed(which), host);
                 return;
             }
@@ -192,6 +195,9 @@ impl Imap {
 
     /// IDLE goes on to the server once there is nothing left for us to do.
     pub(super) fn let_idle_go(&mut self, host: &mut dyn Host) {
+        if self.client.held_idle.is_none() {
+            return;
+        }
         let busy = self.own.is_busy() || self.follows() || self.own.can_fetch();
         // A client that has left ends no IDLE any more.
         let over = self.client_left || !matches!(self.phase, Phase::Running);

@@ -8,21 +8,24 @@ mod folder;
 
 pub(super) use folder::quoted;
 
+use super::Imap;
 use super::client::{Command, Verdict};
 use super::command::Args;
 use super::due::{Message, Which};
 use super::mailbox::Mailbox;
 use super::own::{Purpose, Work, words};
-use super::{Imap, set};
+use super::set::{self, Ranges};
 use crate::logging::quote;
 use crate::protocol::{Host, Refused};
 
 /// Messages that are fetched before it is looked again.
 const FOUND_MAX: usize = 4096;
 /// Octets of a set of ours.
-const SET_LEN_MAX: usize = 30_000;
+const SET_LEN_MAX: usize = 7000;
 /// UIDs that a set names one by one, to be looked up without asking the server.
 const EXPLICIT_MAX: usize = 2000;
+/// Messages that are asked for one by one.
+const SINGLES_MAX: usize = 100;
 /// How often it is looked again.
 const LOOKS_MAX: u32 = 1000;
 
@@ -46,7 +49,10 @@ pub(super) struct Gate {
     /// The client names messages by their numbers: they must stay what they are.
     numbered: bool,
     /// The set of messages whose UIDs are asked for.
-    asked: Vec<u8>,
+    asked: Ranges,
+    asked_text: Vec<u8>,
+    /// What is still to be asked for, one by one.
+    singles: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -97,7 +103,9 @@ impl Gate {
             named: 0,
             opened: false,
             numbered,
-            asked: Vec::new(),
+            asked: Ranges::default(),
+            asked_text: Vec::new(),
+            singles: Vec::new(),
         };
         gate.look();
         gate
@@ -116,6 +124,22 @@ impl Gate {
     /// Messages have come.
     pub(super) fn grows(&mut self) {
         self.more = true;
+    }
+
+    /// All is asked for; or the next one of those that are asked for alone.
+    fn resolve_next(&mut self) {
+        self.step = match self.singles.pop() {
+            Some(number) => Step::Resolve(number.to_string().into_bytes()),
+            None => Step::Fetching,
+        };
+    }
+
+    /// The numbers of the set that was asked for, where they are few.
+    fn asked_one_by_one(&self, exists: u32) -> Option<Vec<u32>> {
+        let last = exists.to_string();
+        let set = String::from_utf8_lossy(&self.asked_text).replace('*', &last);
+        let usable = !self.by_uid || !self.asked_text.contains(&b'*');
+        usable.then(|| set::explicit(set.as_bytes(), SINGLES_MAX)).flatten()
     }
 
     /// Whether the command may be answered with EXPUNGE (RFC 9051, section 7.5.1), or the client does not hear it.
@@ -154,8 +178,7 @@ impl Imap {
     pub(super) fn judge_deletion(&mut self, command: &Command, host: &mut dyn Host) -> Verdict {
         let Some(deletion) = deletion(command) else { return Verdict::Forward };
         // It becomes part of a command of ours.
-        let is_set = |set: &Vec<u8>| set.iter().all(|b| b.is_ascii_digit() || b":*,$".contains(b));
-        if !deletion.set.as_ref().is_none_or(is_set) {
+        if !deletion.set.as_deref().is_none_or(is_set) {
             return Verdict::Refuse("BAD a sequence set is expected".to_string());
         }
         if let Some(gate) = &self.own.gate {
@@ -174,7 +197,7 @@ impl Imap {
         }
         let waits_for_message = self.commands.message_is_coming();
         if waits_for_message {
-            self.client.holds_deletion = true;
+            (self.client.holds_deletion, self.client.waits_for_message) = (true, true);
             return Verdict::Hold;
         }
         let nothing_goes =
@@ -225,13 +248,14 @@ impl Imap {
             }
             Step::Resolve(set) => {
                 let text = format!("{uid}FETCH {} (UID)", String::from_utf8_lossy(set));
-                gate.asked = set.clone();
+                (gate.asked, gate.asked_text) = (Ranges::parse(set), set.clone());
                 gate.step = Step::Asking;
                 self.command(&text, Work::Resolve(Purpose::Deletion), host);
                 false
             }
             Step::Fetching if self.own.due.list.iter().any(|message| message.for_deletion) => false,
-            Step::Fetching if gate.more && gate.looks < LOOKS_MAX => {
+            // Marks that came while messages were fetched are seen by a last look, right before the command.
+            Step::Fetching if (gate.more || gate.marked_only && gate.found > 0) && gate.looks < LOOKS_MAX => {
                 gate.look();
                 self.gate_step(host)
             }
@@ -248,10 +272,15 @@ impl Imap {
         }
     }
 
-    /// Whether a message that a SEARCH for the deletion found is kept.
+    /// Whether a message that a SEARCH for the deletion found is kept, or may go all the same.
     pub(super) fn deletion_knows(&self, number: u32, host: &mut dyn Host) -> bool {
         let by_uid = self.own.gate.as_ref().is_some_and(|gate| gate.by_uid);
-        self.is_known(which(by_uid, number), host)
+        self.may_go(which(by_uid, number), host)
+    }
+
+    /// The message is kept; or it could not be, which has been told, and `on_archive_failure = pass`.
+    fn may_go(&self, which: Which, host: &mut dyn Host) -> bool {
+        self.is_known(which, host) || !host.refuses() && self.own.given_up.has(which)
     }
 
     /// The server has told which messages are marked as deleted, those that are kept left out.
@@ -280,13 +309,22 @@ impl Imap {
         if let Some(gate) = &mut self.own.gate {
             // Flags of other messages may be told as well.
             let number = if gate.by_uid { named.uid } else { named.sequence_number };
-            if number.is_some_and(|number| !set::names(&gate.asked, number)) {
+            if number.is_some_and(|number| !gate.asked.may_name(number)) {
                 return;
             }
             gate.named += 1;
         }
         if self.is_known(named, host) {
             return self.own.known.insert(named);
+        }
+        if self.may_go(named, host) {
+            return;
+        }
+        if self.own.too_large.has(named) && host.refuses() {
+            if let Some(gate) = &mut self.own.gate {
+                gate.refuse(Obstacle::Archive(Refused::TooLarge));
+            }
+            return;
         }
         let Some(gate) = &mut self.own.gate else { return };
         if gate.found >= FOUND_MAX {
@@ -309,7 +347,21 @@ impl Imap {
         }
         let expunged = super::own::is_expunge_issued(line);
         // A set that the server does not understand it does not understand in the client's command either.
-        if status == b"NO" && !expunged {
+        let theirs = gate.numbered && status == b"BAD";
+        if status == b"NO" && expunged {
+            // Those that are there were told; where none was, each is asked for alone.
+            if gate.named == 0 && !gate.asked.is_single() {
+                let exists = self.mailbox.as_ref().map_or(0, |mailbox| mailbox.exists);
+                match gate.asked_one_by_one(exists) {
+                    Some(numbers) => gate.singles = numbers,
+                    // The server has told meanwhile what `*` is now.
+                    None if gate.more && gate.looks < LOOKS_MAX => return gate.look(),
+                    None => return gate.decide(host),
+                }
+            }
+            return gate.resolve_next();
+        }
+        if status != b"OK" && !theirs {
             host.not_kept(&format!(
                 "which messages a client deletes cannot be found out, the server says: {}",
                 quote(words(line))
@@ -325,7 +377,7 @@ impl Imap {
             host.not_kept("which messages a client deletes cannot be found out, the server says OK and names none");
             return gate.decide(host);
         }
-        gate.step = Step::Fetching;
+        gate.resolve_next();
     }
 }
 
@@ -346,30 +398,41 @@ fn deletion(command: &Command) -> Option<Deletion> {
     match name {
         b"STORE" => {
             let set = args.string()?;
-            marks_as_deleted(args).then_some(Deletion { by_uid, set: Some(set), marked_only: false, numbered: !by_uid })
+            // What cannot be read as a set may be one to the server, with what it stands for.
+            (!is_set(&set) || marks_as_deleted(args)).then_some(Deletion {
+                by_uid,
+                set: Some(set),
+                marked_only: false,
+                numbered: !by_uid,
+            })
         }
-        b"MOVE" | b"REPLACE" => Some(Deletion { by_uid, set: args.string(), marked_only: false, numbered: !by_uid }),
+        b"MOVE" | b"REPLACE" => {
+            Some(Deletion { by_uid, set: Some(args.string()?), marked_only: false, numbered: !by_uid })
+        }
         b"EXPUNGE" if by_uid => Some(Deletion { by_uid, set: args.string(), marked_only: true, numbered: false }),
         b"EXPUNGE" | b"CLOSE" => Some(Deletion { by_uid: false, set: None, marked_only: true, numbered: false }),
         _ => None,
     }
 }
 
-/// Whether the flags of a STORE set `\Deleted`, or its labels move the message away (Gmail's `X-GM-LABELS`).
+/// Whether the flags of a STORE set `\Deleted`, or its labels move the message away (Gmail's `X-GM-LABELS`). A server may take a tab for a blank.
 fn marks_as_deleted(mut args: Args<'_>) -> bool {
     // `(UNCHANGEDSINCE n)`, RFC 7162.
     if args.clone().remaining_text().starts_with(b"(") {
         args.list();
     }
-    let item = args.word().unwrap_or_default();
     let text = args.remaining_text().to_ascii_uppercase();
+    let text = text.trim_ascii();
     let has = |what: &[u8]| text.windows(what.len()).any(|window| window == what);
-    match item.strip_prefix(b"+").unwrap_or(&item) {
-        b"X-GM-LABELS" => has(br"\TRASH") || has(br"\SPAM"),
-        item if item.starts_with(b"-") => false,
-        // A server may take what we cannot read for flags.
-        _ => has(br"\DELETED"),
+    if text.starts_with(b"-") {
+        return false;
     }
+    has(br"\DELETED") || has(b"X-GM-LABELS") && (has(br"\TRASH") || has(br"\SPAM"))
+}
+
+/// Whether this can become part of a command of ours.
+fn is_set(set: &[u8]) -> bool {
+    set.iter().all(|b| b.is_ascii_digit() || b":*,$".contains(b))
 }
 
 fn shut(obstacle: Obstacle) -> String {

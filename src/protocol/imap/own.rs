@@ -245,7 +245,7 @@ impl Imap {
             Work::Open(mailbox, opening) => {
                 let (mailbox, opening) = (mailbox.clone(), *opening);
                 match self.own.gate.is_some() {
-                    true => self.opened_for_deletion(mailbox, opening, status, host),
+                    true => self.opened_for_deletion(mailbox, opening, status, line, host),
                     false => self.reopened(mailbox, opening, status, line, host),
                 }
             }

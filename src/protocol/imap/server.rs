@@ -205,7 +205,8 @@ impl Imap {
                 }
                 host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 if !matches!(self.phase, Phase::Leaving(_)) {
-                    let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout));
+                    let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout))
+                        || self.own.logs_out();
                     self.phase = Phase::Leaving(match logout {
                         true => End::Orderly("logout"),
                         false => End::Fault(format!("the server said: {}", quote(line))),
@@ -216,7 +217,9 @@ impl Imap {
                     }
                 }
             }
-            b"0" if third == b"EXPUNGE" => self.lost("it speaks of message 0", host),
+            _ if third == b"EXPUNGE" && !word.is_empty() && word.iter().all(|&b| b == b'0') => {
+                self.lost("it speaks of message 0", host);
+            }
             _ if self.own.is_private() && word != b"SEARCH" => {
                 self.privately(line, word, third, host);
                 self.swallow(line, whole, host);

@@ -50,9 +50,41 @@ pub(super) fn count(set: &[u8], highest: u32) -> u32 {
     ranges.sum::<Option<u64>>().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Whether a set may name this number: `*` and `$` may be any.
-pub(super) fn names(set: &[u8], number: u32) -> bool {
-    set.split(|&b| b == b',').any(|range| bounds(range).is_none_or(|(low, high)| (low..=high).contains(&number)))
+/// A set that many numbers are looked up in.
+#[derive(Debug, Default)]
+pub(super) struct Ranges {
+    /// In order, none touching the next.
+    ranges: Vec<(u32, u32)>,
+    /// `*` or `$` is in it.
+    any: bool,
+}
+
+impl Ranges {
+    pub(super) fn parse(set: &[u8]) -> Ranges {
+        let parsed: Vec<Option<(u32, u32)>> = set.split(|&b| b == b',').map(bounds).collect();
+        let any = parsed.iter().any(Option::is_none);
+        let mut sorted: Vec<(u32, u32)> = parsed.into_iter().flatten().collect();
+        sorted.sort_unstable();
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for (low, high) in sorted {
+            match ranges.last_mut() {
+                Some((_, last)) if low <= last.saturating_add(1) => *last = high.max(*last),
+                _ => ranges.push((low, high)),
+            }
+        }
+        Ranges { ranges, any }
+    }
+
+    /// Whether it names one number only.
+    pub(super) fn is_single(&self) -> bool {
+        !self.any && matches!(self.ranges[..], [(low, high)] if low == high)
+    }
+
+    /// Whether it may name this number: `*` and `$` may be any.
+    pub(super) fn may_name(&self, number: u32) -> bool {
+        let at = self.ranges.partition_point(|(_, high)| *high < number);
+        self.any || self.ranges.get(at).is_some_and(|(low, _)| *low <= number)
+    }
 }
 
 fn bounds(range: &[u8]) -> Option<(u32, u32)> {
@@ -88,7 +120,9 @@ mod tests {
         assert_eq!((count(b"1:3,9", 2), count(b"1:3,9", 8), count(b"5", 4)), (2, 3, 0));
         assert_eq!(count(b"1:4294967295", u32::MAX), u32::MAX);
         assert_eq!((count(b"1:*", 9), count(b"x", 9)), (0, 0));
-        assert!(names(b"1:3,9", 2) && names(b"9:7", 8) && !names(b"1:3,9", 4));
+        let names = |set: &[u8], number| Ranges::parse(set).may_name(number);
+        assert!(names(b"1:3,9", 2) && names(b"9:7", 8) && !names(b"1:3,9", 4) && !names(b"1:3,9", 10));
+        assert!(names(b"9,5:7,1,4,6:8", 4) && !names(b"9,5:7,1,4,6:8", 3) && names(b"1:4294967295", u32::MAX));
         assert!(names(b"5:*", 4) && names(b"$", 1));
     }
 

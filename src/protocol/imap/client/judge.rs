@@ -45,6 +45,13 @@ impl Imap {
             // Its octets would pass unread; no client says these so.
             b"ENABLE" if end != LineEnd::Plain => Verdict::Refuse("BAD ENABLE takes atoms".to_string()),
             b"ENABLE" => judge_enable(command),
+            // What they name would go by unread.
+            b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"CLOSE" | b"LOGOUT" if end != LineEnd::Plain => {
+                Verdict::Refuse("BAD a literal is not expected here".to_string())
+            }
+            b"MOVE" | b"UID MOVE" | b"REPLACE" | b"UID REPLACE" if command.args().string().is_none() => {
+                Verdict::Refuse("BAD a sequence set is expected".to_string())
+            }
             b"STORE" | b"UID STORE" | b"EXPUNGE" | b"UID EXPUNGE" | b"MOVE" | b"UID MOVE" => {
                 self.judge_deletion(command, host)
             }
@@ -59,7 +66,10 @@ impl Imap {
             b"SELECT" | b"EXAMINE" | b"UNSELECT" => self.judge_leaving(false, host),
             b"LOGOUT" => self.judge_leaving(true, host),
             // What turns out to be due is fetched first: an IDLE is not broken.
-            b"IDLE" if self.commands.message_is_coming() => Verdict::Hold,
+            b"IDLE" if self.commands.message_is_coming() => {
+                self.client.waits_for_message = true;
+                Verdict::Hold
+            }
             b"IDLE" if end == LineEnd::Plain && self.holds_idle() => {
                 self.client.mode = Mode::Idle;
                 let line = [self.client.line.text(), b"\r\n"].concat();

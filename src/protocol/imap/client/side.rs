@@ -15,6 +15,8 @@ pub(in crate::protocol::imap) struct ClientSide {
     pub(super) command: Option<Command>,
     /// The line that waits may delete a message that is on its way.
     pub(in crate::protocol::imap) holds_deletion: bool,
+    /// It waits until no message is on its way.
+    pub(in crate::protocol::imap) waits_for_message: bool,
     /// It names messages of which one is not known to be kept.
     pub(in crate::protocol::imap) holds_unknown: bool,
     /// The line that waits leaves the mailbox; true: for good, by LOGOUT.
@@ -96,6 +98,7 @@ impl ClientSide {
             command: None,
             holds_deletion: false,
             holds_unknown: false,
+            waits_for_message: false,
             leaving: None,
             held_idle: None,
         }

@@ -5,13 +5,14 @@
 //! one, that cannot be left without harm (its numbers could change): then the log says that messages went with the folder.
 
 use super::{Deletion, Gate, Step, shut};
-use crate::logging::escape;
+use crate::logging::{escape, quote};
 use crate::protocol::Host;
 use crate::protocol::imap::Imap;
+use crate::protocol::imap::capability::status_code;
 use crate::protocol::imap::client::{Command, Verdict};
 use crate::protocol::imap::folders::Place;
 use crate::protocol::imap::mailbox::{Mailbox, Opening};
-use crate::protocol::imap::own::Work;
+use crate::protocol::imap::own::{Work, words};
 
 impl Imap {
     /// The line of a DELETE. A name that is a literal is not known yet when the line is to be judged: such a folder goes as it is.
@@ -39,7 +40,8 @@ impl Imap {
                 _ => Verdict::Hold,
             };
         }
-        if self.settings.folders.place(owner, &name) == Place::Skipped {
+        // INBOX cannot be deleted (RFC 9051, section 6.3.5).
+        if name.eq_ignore_ascii_case(b"INBOX") || self.settings.folders.place(owner, &name) == Place::Skipped {
             return Verdict::Forward;
         }
         if !self.commands.list.is_empty() {
@@ -56,30 +58,50 @@ impl Imap {
             }
             (None, Some(quoted)) => gate.step = Step::Examine(Mailbox { name, ..Mailbox::default() }, quoted),
             (Some(_), Some(quoted)) => gate.step = Step::Count(name, quoted),
-            (_, None) => return Verdict::Forward,
+            (_, None) => {
+                host.not_kept(&format!("the client deletes the folder {}, whose name we cannot say: messages in it that nobody has read, moved or deleted are not kept", escape(&name)));
+                return Verdict::Forward;
+            }
         }
         self.own.gate = Some(gate);
         Verdict::Hold
     }
 
-    /// The folder that is to be deleted is open, or it cannot be opened: then it holds no messages, or the server says no to DELETE as well.
+    /// The folder that is to be deleted is open; or it cannot be opened: because there is none, then the server says no to DELETE as well, or for a
+    /// reason that may be gone when DELETE comes.
     pub(in crate::protocol::imap) fn opened_for_deletion(
         &mut self,
         mailbox: Mailbox,
         opening: Opening,
         status: &[u8],
+        line: &[u8],
         host: &mut dyn Host,
     ) {
+        let code = status_code(line).unwrap_or_default();
+        let is_missing = code.starts_with(b"NONEXISTENT") || code.starts_with(b"CANNOT");
+        let Some(gate) = &mut self.own.gate else { return };
+        gate.opened = status == b"OK";
+        match (status, opening.exists) {
+            (b"OK", 0) => gate.step = Step::Open,
+            (b"OK", _) => gate.look(),
+            (b"NO", _) if is_missing => gate.step = Step::Open,
+            (b"NO", _) if code.is_empty() => match quoted(&mailbox.name) {
+                Some(quoted) => gate.step = Step::Count(mailbox.name.clone(), quoted),
+                None => gate.decide(host),
+            },
+            _ => {
+                host.not_kept(&format!(
+                    "the folder {}, which a client deletes, cannot be opened, the server says: {}",
+                    escape(&mailbox.name),
+                    quote(words(line))
+                ));
+                gate.decide(host);
+            }
+        }
         if status == b"OK" {
             self.own.open_for_ourselves(true);
             self.select(Some(opening.mailbox(mailbox.name, true)), host);
             self.own.follow.stop();
-        }
-        let Some(gate) = &mut self.own.gate else { return };
-        gate.opened = status == b"OK";
-        match gate.opened && opening.exists > 0 {
-            true => gate.look(),
-            false => gate.step = Step::Open,
         }
     }
 
@@ -96,11 +118,10 @@ impl Imap {
     pub(in crate::protocol::imap) fn counted(&mut self, name: &[u8], messages: u64, host: &mut dyn Host) {
         if messages > 0 {
             host.not_kept(&format!(
-                "the client deletes the folder {} with {messages} messages while it has another one open: those that nobody has read, moved or deleted are not kept",
+                "the client deletes the folder {} with {messages} messages, which cannot be opened meanwhile: those that nobody has read, moved or deleted are not kept",
                 escape(name)
             ));
         }
-        self.leave_for_good(name, "the client deletes its folder", host);
         if let Some(gate) = &mut self.own.gate {
             gate.step = Step::Open;
         }

@@ -3,6 +3,8 @@
 //! Only what has a name that lasts (UIDVALIDITY and UID). When the client leaves the server, or has left, the folder is opened once more
 //! for ourselves (EXAMINE), and what is said of it is not for the client.
 
+use std::sync::Arc;
+
 use super::{HOLD_OCTETS_MAX, Work, missed, words};
 use crate::logging::quote;
 use crate::protocol::Host;
@@ -12,12 +14,12 @@ use crate::protocol::imap::gate::quoted;
 use crate::protocol::imap::mailbox::{Mailbox, Opening};
 
 /// Messages that are due in other folders. Those that have begun to come are open drafts: at most so many.
-const ELSEWHERE_MAX: usize = 100;
+const ELSEWHERE_MAX: usize = 5000;
 const ELSEWHERE_DRAFTS_MAX: usize = 4;
 
 /// A message that is due in a folder that is not selected any more.
 pub(super) struct Elsewhere {
-    mailbox: Mailbox,
+    mailbox: Arc<Mailbox>,
     message: Message,
 }
 
@@ -51,17 +53,24 @@ impl Imap {
     /// What has a name that lasts can be fetched later.
     fn leave_behind(&mut self, host: &mut dyn Host) {
         let Some(mailbox) = self.mailbox.as_ref().filter(|mailbox| mailbox.uid_validity.is_some()) else { return };
+        let mailbox = Arc::new(mailbox.clone());
+        let mut drafts = self.own.elsewhere.iter().filter(|other| other.message.progress.is_some()).count();
         for mut message in std::mem::take(&mut self.own.due.list) {
-            if message.which.uid.is_none() || self.own.elsewhere.len() >= ELSEWHERE_MAX {
+            if message.which.uid.is_none() {
                 self.own.due.list.push_back(message);
                 continue;
             }
-            let drafts = self.own.elsewhere.iter().filter(|other| other.message.progress.is_some()).count();
+            if self.own.elsewhere.len() >= ELSEWHERE_MAX {
+                message.drop_progress(host);
+                missed(Some(&mailbox), message.which, "too many messages are waiting to be fetched whole", host);
+                continue;
+            }
             if drafts >= ELSEWHERE_DRAFTS_MAX {
                 message.drop_progress(host);
             }
+            drafts += usize::from(message.progress.is_some());
             message.which.sequence_number = None;
-            self.own.elsewhere.push(Elsewhere { mailbox: mailbox.clone(), message });
+            self.own.elsewhere.push(Elsewhere { mailbox: Arc::clone(&mailbox), message });
         }
     }
 
@@ -72,7 +81,11 @@ impl Imap {
         let here: Vec<Elsewhere> = self.own.elsewhere.extract_if(.., is_here).collect();
         for Elsewhere { mailbox: before, mut message } in here {
             if before.uid_validity == mailbox.uid_validity {
-                self.make_due(message, host);
+                // Another session may have kept it meanwhile.
+                match self.is_known(message.which, host) {
+                    true => message.drop_progress(host),
+                    false => drop(self.make_due(message, host)),
+                }
             } else {
                 message.drop_progress(host);
                 self.missed(
@@ -87,7 +100,7 @@ impl Imap {
     /// Opens the next folder where something was left behind. The client needs the selected one no more.
     pub(super) fn reopen(&mut self, host: &mut dyn Host) {
         while let Some(first) = self.own.elsewhere.first() {
-            let mailbox = first.mailbox.clone();
+            let mailbox = Mailbox::clone(&first.mailbox);
             if let Some(quoted) = quoted(&mailbox.name) {
                 return self.command(&format!("EXAMINE {quoted}"), Work::Open(mailbox, Opening::default()), host);
             }

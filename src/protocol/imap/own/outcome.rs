@@ -2,12 +2,12 @@
 
 use super::Flight;
 use crate::logging::{escape, quote};
-use crate::protocol::Host;
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::capability::status_code;
 use crate::protocol::imap::due::{Message, Which};
 use crate::protocol::imap::gate::Obstacle;
 use crate::protocol::imap::mailbox::Mailbox;
+use crate::protocol::{Host, Refused};
 
 impl Imap {
     pub(super) fn content_over(
@@ -30,7 +30,7 @@ impl Imap {
         if self.client.leaving.is_some() {
             self.own.leaving_octets += flight.octets;
         }
-        if refused.is_some() {
+        if refused == Some(Refused::Unavailable) {
             // It would fail with the next one too.
             self.own.follow.stop();
         }
@@ -56,6 +56,7 @@ impl Imap {
             }
         }
         if busy && !std::mem::replace(&mut self.own.backing_off, true) {
+            self.own.follow.stop();
             let waiting: Vec<Message> = std::mem::take(&mut self.own.due.list).into();
             let (deletions, others) = waiting.into_iter().partition(|message| message.for_deletion);
             self.own.due.list = std::collections::VecDeque::<Message>::from(deletions);

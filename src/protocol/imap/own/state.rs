@@ -19,13 +19,13 @@ pub(in crate::protocol::imap) struct Own {
     /// Kept in this session.
     pub(in crate::protocol::imap) known: Known,
     /// The server does not give them: not tried again in this session but for a deletion.
-    pub(super) given_up: Known,
+    pub(in crate::protocol::imap) given_up: Known,
     /// The archive does not take them, and never will.
     pub(in crate::protocol::imap) too_large: Known,
     /// The server's way with chunks is not to be trusted.
     pub(in crate::protocol::imap) in_one: bool,
     /// The server wants less of us: only what is deleted is still asked for.
-    pub(super) backing_off: bool,
+    pub(in crate::protocol::imap) backing_off: bool,
     pub(in crate::protocol::imap) follow: Follow,
     /// What the client left behind when it went to another folder.
     pub(super) elsewhere: Vec<Elsewhere>,
@@ -112,6 +112,11 @@ impl Own {
     /// Whether the client's next command has to wait for us.
     pub(in crate::protocol::imap) fn is_busy(&self) -> bool {
         self.flight.is_some() || self.held.is_some()
+    }
+
+    /// The client has left, and so do we.
+    pub(in crate::protocol::imap) fn logs_out(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| matches!(flight.work, Work::Logout))
     }
 
     /// Whether the numbers of a SEARCH are for us.

@@ -192,6 +192,8 @@ fn numbers_that_mean_other_messages_by_now_delete_nothing() {
         -> origin 1 imap INBOX 5 9
         -> finish 1
         -> settle
+        -> S: X4 SEARCH DELETED
+        S: * SEARCH\r\nX4 OK done
         -> S: c EXPUNGE
         "#,
     );
