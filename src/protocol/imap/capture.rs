@@ -393,8 +393,8 @@ impl Capture {
         self.header_octets = 0;
     }
 
-    /// The response will not be completed.
-    pub(super) fn abandon(&mut self, host: &mut dyn Host) {
+    /// The response will not be completed. Gives the message of which a beginning may have passed and nothing is kept.
+    pub(super) fn abandon(&mut self, host: &mut dyn Host) -> Option<Which> {
         self.forget();
         let response = std::mem::take(&mut self.response);
         let value = match response.value {
@@ -412,12 +412,14 @@ impl Capture {
             Some(Header::Draft(draft)) => Some(draft),
             _ => None,
         };
+        let lost = value.is_some() && response.whole.is_none();
         value.into_iter().chain(header).chain(response.text).for_each(|draft| host.abort(draft));
         // Whole though its response is not.
         if let Some(whole) = response.whole {
             self.unsettled = true;
             host.finish(whole);
         }
+        lost.then_some(response.which)
     }
 }
 

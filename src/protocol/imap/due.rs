@@ -53,6 +53,8 @@ pub(super) struct Message {
     pub(super) read: bool,
     pub(super) for_deletion: bool,
     pub(super) followed: bool,
+    /// The tagged reply of the FETCH that got a part of it waits for it.
+    pub(super) waited_for: bool,
     /// Our command in progress asks for it, and whether the answer has brought it forward.
     pub(super) asked: bool,
     pub(super) answered: bool,
@@ -68,6 +70,7 @@ impl Message {
             read: false,
             for_deletion: false,
             followed: false,
+            waited_for: false,
             asked: false,
             answered: false,
         }
@@ -108,6 +111,7 @@ impl Due {
             known.which.uid = known.which.uid.or(message.which.uid);
             known.which.sequence_number = known.which.sequence_number.or(message.which.sequence_number);
             known.read |= message.read;
+            known.waited_for |= message.waited_for;
             known.for_deletion |= message.for_deletion;
             known.followed |= message.followed;
             known.in_one |= message.in_one;

@@ -42,6 +42,8 @@ pub(super) struct Follow {
     /// The client said something since the last rest.
     disturbed: bool,
     rest: Duration,
+    /// The rest is over: one piece may be asked for.
+    turn: bool,
 }
 
 /// An IDLE of the client's that the server does not know of yet.
@@ -92,6 +94,15 @@ impl Follow {
         self.above = self.above.saturating_sub(up_to(self.high));
     }
 
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn
+    }
+
+    /// The piece is being asked for.
+    pub(super) fn take_turn(&mut self) {
+        self.turn = false;
+    }
+
     fn has_work(&self, exists: u32) -> bool {
         !self.stopped && (!self.candidates.is_empty() || self.below > 0 || exists > self.above)
     }
@@ -109,7 +120,8 @@ impl Imap {
             Mode::Inbox => mailbox.name.eq_ignore_ascii_case(b"INBOX"),
             Mode::All => true,
         };
-        wanted && self.own.follow.has_work(mailbox.exists) && self.destination().is_some()
+        let begun = self.own.due.list.iter().any(|message| message.followed);
+        wanted && (begun || self.own.follow.has_work(mailbox.exists)) && self.destination().is_some()
     }
 
     /// Whether nothing is being said at the moment, and nothing waits to be.
@@ -142,6 +154,10 @@ impl Imap {
             return self.stop_downloads(true, host);
         }
         self.own.follow.disturbed = false;
+        self.own.follow.turn = true;
+        if self.own.due.list.iter().any(|message| message.followed) {
+            return;
+        }
         while let Some(which) = self.own.follow.candidates.pop() {
             if !self.is_known(which, host) && !self.own.given_up.has(which) && !self.own.too_large.has(which) {
                 self.make_due(Message::followed(which), host);
@@ -190,7 +206,7 @@ impl Imap {
 
     /// The client's IDLE: whether it begins with us only.
     pub(super) fn holds_idle(&self) -> bool {
-        self.commands.list.is_empty() && (self.follows() || !self.own.due.list.is_empty())
+        self.commands.list.is_empty() && (self.follows() || self.own.can_fetch())
     }
 
     /// IDLE goes on to the server once there is nothing left for us to do.

@@ -141,7 +141,7 @@ impl Imap {
 
     fn end(&mut self, end: End, host: &mut dyn Host) {
         self.client.abandon(host);
-        self.capture.abandon(host);
+        self.abandon_response(host);
         self.over(host);
         self.phase = Phase::Ended;
         host.end(end);
@@ -216,7 +216,7 @@ impl Protocol for Imap {
             }
             (Side::Server, phase) => {
                 self.client.abandon(host);
-                self.capture.abandon(host);
+                self.abandon_response(host);
                 let midway = self.server.is_midway();
                 let when = match phase {
                     Phase::Running if midway => "the server closed the connection in the middle of a response",

@@ -69,7 +69,7 @@ impl Imap {
             // Its octets have passed; that they are all that was wanted does not.
             return self.commands.fetches().for_each(|withheld| *withheld = Some(Refused::TooLarge));
         }
-        self.make_due(Message::read(which), host);
+        self.make_due(Message { waited_for: true, ..Message::read(which) }, host);
     }
 
     /// False: there is no room, and nothing is lost yet only if it is due for a deletion.
@@ -118,6 +118,7 @@ impl Imap {
         self.own.uids_allowed = left || self.client.held_idle.is_some() || self.client.leaving.is_some();
         if left {
             self.stop_downloads(true, host);
+            self.own.due.drop_followed(host);
         }
         if !self.commands.list.is_empty() || !self.server.is_between_responses() {
             if left {
@@ -133,7 +134,7 @@ impl Imap {
             return false;
         }
         let may_hold =
-            |held: &Held| held.octets < HOLD_OCTETS_MAX && held.refused.is_none() && self.own.can_fetch() && !left;
+            |held: &Held| held.octets < HOLD_OCTETS_MAX && held.refused.is_none() && self.own.is_waited_for() && !left;
         if self.own.held.as_ref().is_some_and(|held| !may_hold(held)) {
             self.release(host);
             return true;
@@ -154,7 +155,7 @@ impl Imap {
 
     /// A tagged reply of the client's may have to wait: then it is taken.
     pub(super) fn hold_reply(&mut self, by_uid: bool, tag: &[u8], line: &[u8]) -> bool {
-        if !self.commands.list.is_empty() || self.own.due.list.is_empty() {
+        if !self.commands.list.is_empty() || !self.own.due.list.iter().any(|message| message.waited_for) {
             return false;
         }
         let held = Held { line: line.to_vec(), tag: tag.to_vec(), by_uid, octets: 0, refused: None };
@@ -169,17 +170,23 @@ impl Imap {
             None => held.line,
         };
         host.send(Side::Client, &line);
+        self.own.due.list.iter_mut().for_each(|message| message.waited_for = false);
     }
 
     pub(super) fn command(&mut self, text: &str, work: Work, host: &mut dyn Host) {
         self.own.count += 1;
         let tag = [&self.own.prefix[..], self.own.count.to_string().as_bytes()].concat();
         host.send(Side::Server, &[&tag[..], b" ", text.as_bytes(), b"\r\n"].concat());
-        self.own.flight = Some(Flight { tag, work, octets: 0, whole: Vec::new(), refused: None });
+        self.own.flight = Some(Flight { tag, work, octets: 0, whole: Vec::new(), refused: None, waited_for: false });
     }
 
     /// Asks for the next piece of what is due.
     fn fetch_due(&mut self, host: &mut dyn Host) {
+        self.ask_for_due(host);
+        self.own.follow.take_turn();
+    }
+
+    fn ask_for_due(&mut self, host: &mut dyn Host) {
         let own = &mut self.own;
         // What can only be asked for by UID waits for a time when it can.
         let Some(at) = own.due.list.iter().position(|message| own.kind(message).is_some()) else { return };
@@ -199,9 +206,10 @@ impl Imap {
         // Without a number an answer tells only by its UID which it is: perhaps not before its end.
         let numbered = own.due.list.front().is_some_and(|message| message.which.sequence_number.is_some());
         let batch = if numbered { batch } else { 1 };
-        let mut numbers = Vec::new();
+        let (mut numbers, mut waited_for) = (Vec::new(), false);
         for message in own.due.list.iter_mut().take(batch) {
             message.asked = true;
+            waited_for |= message.waited_for;
             message.answered = false;
             numbers.extend(if by_uid { message.which.uid } else { message.which.sequence_number });
         }
@@ -221,6 +229,9 @@ impl Imap {
         };
         let from = if count.is_none() { 0 } else { from };
         self.command(&format!("{uid}FETCH {} {items}", set::print(numbers)), Work::Content { from, count }, host);
+        if let Some(flight) = &mut self.own.flight {
+            flight.waited_for = waited_for;
+        }
     }
 
     /// The server's tagged reply to our command. False: it is none of ours.

@@ -158,7 +158,7 @@ impl Imap {
 
     /// The server's stream makes no sense any more.
     fn lost(&mut self, what: &str, host: &mut dyn Host) {
-        self.capture.abandon(host);
+        self.abandon_response(host);
         self.fail(Farewell::Lost, format!("the server broke the protocol: {what}"), host);
     }
 

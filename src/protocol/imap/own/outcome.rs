@@ -25,7 +25,7 @@ impl Imap {
         }
         if let Some(held) = &mut self.own.held {
             held.octets += flight.octets;
-            held.refused = held.refused.or(refused);
+            held.refused = held.refused.or(refused.filter(|_| flight.waited_for));
         }
         if self.client.leaving.is_some() {
             self.own.leaving_octets += flight.octets;
@@ -95,6 +95,15 @@ impl Imap {
     /// Tells the administrator which message is not kept.
     pub(in crate::protocol::imap) fn missed(&self, which: Which, why: &str, host: &mut dyn Host) {
         missed(self.mailbox.as_ref(), which, why, host);
+    }
+
+    /// The server's stream ends in the middle of a response, or makes no sense there.
+    pub(in crate::protocol::imap) fn abandon_response(&mut self, host: &mut dyn Host) {
+        if let Some(which) = self.capture.abandon(host)
+            && !self.is_known(which, host)
+        {
+            self.missed(which, "the server breaks off in the middle of it: its beginning may have passed", host);
+        }
     }
 
     /// A message that was due is not in the mailbox any more.

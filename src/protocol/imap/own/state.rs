@@ -47,6 +47,8 @@ pub(in crate::protocol::imap) struct Flight {
     pub(in crate::protocol::imap) octets: u64,
     /// Messages that are whole and not settled yet.
     pub(in crate::protocol::imap) whole: Vec<Which>,
+    /// The reply that is held waits for one of them.
+    pub(super) waited_for: bool,
     /// The archive could not take one.
     pub(in crate::protocol::imap) refused: Option<Refused>,
 }
@@ -119,6 +121,11 @@ impl Own {
         self.flight.as_ref().is_some_and(|flight| matches!(flight.work, Work::Logout))
     }
 
+    /// Whether the reply that is held waits for something that can be fetched.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.due.list.iter().any(|message| message.waited_for && self.kind(message).is_some())
+    }
+
     /// Whether the numbers of a SEARCH are for us.
     pub(in crate::protocol::imap) fn searches(&self) -> bool {
         self.flight.as_ref().is_some_and(|flight| matches!(flight.work, Work::Search(_)))
@@ -171,6 +178,10 @@ impl Own {
 
     /// Whether a message may be asked for now, and whether by its UID.
     pub(super) fn kind(&self, message: &Message) -> Option<bool> {
+        // What is only followed has a rest between two pieces.
+        if !message.read && !message.for_deletion && !self.follow.has_turn() {
+            return None;
+        }
         let by_uid = match &self.held {
             // Whatever the client has said behind it, it is still in this command.
             Some(held) => held.by_uid,

@@ -143,12 +143,12 @@ fn chunks_that_stop_are_fetched_to_their_end() {
         S: * 1 FETCH (FLAGS ())\r\ne OK done
         -> S: X1 FETCH 1 (UID BODY.PEEK[]<20.262144>)
         -> C: * 1 FETCH (FLAGS ())
+        -> C: e OK done
         S: * 1 FETCH (UID 7 BODY[]<20> {{1}}\r\ny)\r\nX1 OK done
         -> append 1 y\
         -> origin 1 imap INBOX 5 7
         -> finish 1
         -> settle
-        -> C: e OK done
         "#
     ));
     // The client does nothing else either.
