@@ -104,6 +104,7 @@ fn imap_session() -> (imap::Imap, Null) {
         default_domain: "example.org".to_string(),
         folders: Arc::new(imap::FolderRules::new(&shared)),
         follow: Follow::No,
+        trouble: Arc::default(),
         own_tag: "X".to_string(),
     };
     let (mut protocol, mut host) = (imap::Imap::new(settings), Null::default());

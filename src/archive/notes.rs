@@ -45,7 +45,8 @@ pub(super) const NOTES_MAX: usize = 1_000_000;
 
 /// What an administrator reads first.
 const HEADER: &str = "# Which of the server's messages lie in this Maildir: MailStore's own notes. \
-                      This file may be deleted at any time; that costs a second fetch, never a message.\n";
+                      This file may be deleted at any time; that costs a second fetch, never a message. \
+                      Server, imap, folder, UIDVALIDITY, UID (or server, pop3, unique-id), octets, SHA-256, check of the line.\n";
 
 /// A longer line is neither written nor read, octets without its end.
 const LINE_LEN_MAX: usize = 8 * 1024;

@@ -104,6 +104,10 @@ pub trait Host {
     /// The login is forgotten.
     fn logged_out(&mut self);
 
+    /// Which message the next draft is of, in words for the log (`uid=7`), peers' bytes in them escaped: for the line that tells that it is not kept. Counts for
+    /// one `begin` only.
+    fn about(&mut self, _message: &str) {}
+
     /// Begins a draft for these destinations (one copy each; never empty; the same owner twice counts once, the first wins).
     /// `size`: octets, where the peer announced them, to refuse early what is over `max_message_size`.
     fn begin(&mut self, to: &[Destination], size: Option<u64>) -> Result<DraftId, Refused>;

@@ -64,6 +64,8 @@ pub(super) struct Keeper {
     counters: Arc<Counters>,
     wire: Wire,
     drafts: BTreeMap<DraftId, State>,
+    /// What the next draft is of.
+    about: String,
     next_draft: u32,
     finished: Vec<Message>,
     /// Settling early failed; the next `settle` says so.
@@ -107,6 +109,8 @@ struct Message {
     draft: Draft,
     /// Under which it is noted, if it is one of the server's.
     key: Option<String>,
+    /// Which one it is, for the log.
+    about: String,
 }
 
 impl Message {
@@ -124,6 +128,7 @@ impl Keeper {
             counters,
             wire: Wire::default(),
             drafts: BTreeMap::new(),
+            about: String::new(),
             next_draft: 0,
             finished: Vec::new(),
             failed: false,
@@ -169,9 +174,10 @@ impl Keeper {
     }
 
     /// Logs and counts a message that could not be kept.
-    fn failure<'a>(&mut self, to: impl IntoIterator<Item = &'a Destination>, reason: &dyn fmt::Display) {
+    fn failure<'a>(&mut self, to: impl IntoIterator<Item = &'a Destination>, about: &str, reason: &dyn fmt::Display) {
+        let blank = if about.is_empty() { "" } else { " " };
         for Destination { owner, folder, .. } in to {
-            log::error!("{} not kept owner={owner} folder={folder} reason={reason}", self.label);
+            log::error!("{} not kept owner={owner} folder={folder}{blank}{about} reason={reason}", self.label);
             self.tally.not_kept += 1;
             self.counters.not_kept.add(1);
         }
@@ -244,8 +250,8 @@ impl Keeper {
         match self.drafts.get_mut(&id) {
             Some(State::Open(message)) => {
                 let Err(failure) = operation(&mut message.draft) else { return Ok(()) };
-                let to = message.to();
-                self.failure(&to, &failure.reason);
+                let (to, about) = (message.to(), message.about.clone());
+                self.failure(&to, &about, &failure.reason);
                 self.verdict(id, failure.refused)
             }
             Some(State::Dead) => Ok(()),
@@ -281,21 +287,21 @@ impl Keeper {
             return;
         }
         let mut notes = Vec::new();
-        let (drafts, about): (Vec<Draft>, Vec<_>) = finished
+        let (drafts, rest): (Vec<Draft>, Vec<_>) = finished
             .into_iter()
             .map(|message| {
                 let to = message.to();
-                (message.draft, (to, message.key))
+                (message.draft, (to, message.key, message.about))
             })
             .unzip();
-        for (result, (to, key)) in self.archive.keep_all(drafts).into_iter().zip(about) {
+        for (result, (to, key, about)) in self.archive.keep_all(drafts).into_iter().zip(rest) {
             match result {
                 Ok(kept) => {
                     self.report(&kept);
                     notes.extend(keyed(key.as_deref(), kept));
                 }
                 Err(e) => {
-                    self.failure(&to, &e);
+                    self.failure(&to, &about, &e);
                     self.failed = true;
                 }
             }
@@ -354,17 +360,22 @@ impl Host for Keeper {
         }
     }
 
+    fn about(&mut self, message: &str) {
+        message.clone_into(&mut self.about);
+    }
+
     fn begin(&mut self, to: &[Destination], size: Option<u64>) -> Result<DraftId, Refused> {
         self.identified = true;
+        let about = std::mem::take(&mut self.about);
         let max = self.policy.max_message_size;
         let begun = match size {
             Some(size) if size > max => Err(Failure::too_large(max)),
             _ => self.begin_draft(to).map_err(Failure::from),
         };
         match begun {
-            Ok(draft) => Ok(self.insert(State::Open(Message { draft, key: None }))),
+            Ok(draft) => Ok(self.insert(State::Open(Message { draft, key: None, about }))),
             Err(failure) => {
-                self.failure(to, &failure.reason);
+                self.failure(to, &about, &failure.reason);
                 if self.refusing() { Err(failure.refused) } else { Ok(self.insert(State::Dead)) }
             }
         }

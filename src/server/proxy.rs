@@ -113,7 +113,16 @@ fn speaker(proxy: &config::Proxy, shared: &config::Shared) -> Box<dyn Speak> {
         Kind::Imap => {
             let folders = Arc::new(imap::FolderRules::new(shared));
             let (follow, own_tag) = (proxy.follow, String::new());
-            Box::new(Imap(imap::Settings { listen_tls, upstream_tls, default_domain, folders, follow, own_tag }))
+            let trouble = Arc::default();
+            Box::new(Imap(imap::Settings {
+                listen_tls,
+                upstream_tls,
+                default_domain,
+                folders,
+                follow,
+                trouble,
+                own_tag,
+            }))
         }
     }
 }

@@ -174,6 +174,9 @@ impl Capture {
         self.response.value = Value::Ignored;
         let Some(destination) = self.response.destination.clone() else { return Ok(()) };
         let to = [destination];
+        if matches!((reading, item), (Reading::AsNamed, Item::Whole | Item::Text)) {
+            host.about(&self.response.which.to_string());
+        }
         self.response.value = match (reading, item) {
             (Reading::Chunk { from, count }, _) => {
                 match self.chunks.begin(self.response.which, from, count, &to, len, host)? {

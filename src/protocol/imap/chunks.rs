@@ -211,6 +211,7 @@ impl Chunked {
         match &self.store {
             Store::Draft(draft) => Ok(*draft),
             Store::Memory(memory) => {
+                host.about(&self.which.to_string());
                 let draft = host.begin(to, None)?;
                 host.append(draft, memory)?;
                 self.store = Store::Draft(draft);

@@ -4,6 +4,7 @@
 //! forgets them. Does nothing itself; memory is bounded.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
 use crate::protocol::{DraftId, Host};
 
@@ -19,6 +20,17 @@ const KEPT_MAX: usize = 100_000;
 pub(super) struct Which {
     pub(super) sequence_number: Option<u32>,
     pub(super) uid: Option<u32>,
+}
+
+/// As the log names it.
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.uid, self.sequence_number) {
+            (Some(uid), _) => write!(f, "uid={uid}"),
+            (None, Some(number)) => write!(f, "number={number}"),
+            (None, None) => f.write_str("number=-"),
+        }
+    }
 }
 
 impl Which {

@@ -159,7 +159,11 @@ impl Imap {
             return;
         }
         while let Some(which) = self.own.follow.candidates.pop() {
-            if !self.is_known(which, host) && !self.own.given_up.has(which) && !self.own.too_large.has(which) {
+            if self.suspicion(which).is_none()
+                && !self.is_known(which, host)
+                && !self.own.given_up.has(which)
+                && !self.own.too_large.has(which)
+            {
                 self.make_due(Message::followed(which), host);
                 return;
             }

@@ -25,11 +25,13 @@ mod outstanding;
 mod own;
 mod server;
 mod set;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use folders::FolderRules;
+pub use trouble::Trouble;
 
 use self::capture::Capture;
 use self::client::ClientSide;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub default_domain: String,
     pub folders: Arc<FolderRules>,
     pub follow: Follow,
+    /// Of all sessions of a proxy.
+    pub trouble: Arc<Trouble>,
     /// What the tags of our own commands begin with: an atom that clients do not use.
     pub own_tag: String,
 }

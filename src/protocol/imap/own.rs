@@ -22,6 +22,7 @@ use outcome::missed;
 use state::Held;
 
 use super::due::{Message, Which};
+use super::trouble::Suspicion;
 use super::{Imap, Kind, Pending, Phase, set};
 use crate::archive::Destination;
 use crate::protocol::{End, Host, Refused, Side};
@@ -35,6 +36,9 @@ pub(super) const PIECE_LEN: u64 = 256 * 1024;
 /// A tagged reply is held no longer than until so many octets came.
 /// (So few in the unit tests, whose transcripts are played once for every octet.)
 const HOLD_OCTETS_MAX: u64 = if cfg!(test) { 30 } else { 512 * 1024 };
+/// Why a message is not asked for.
+const GUILTY: &str =
+    "the server ended a session when it was asked for it, and is not asked again until MailStore is restarted";
 /// UIDs asked for in one command.
 const RESOLVE_MAX: usize = 500;
 impl Imap {
@@ -79,6 +83,15 @@ impl Imap {
             message.drop_progress(host);
             self.give_up(which, "the server has asked for less before, and is not asked again in this session", host);
             return true;
+        }
+        match self.suspicion(which) {
+            Some(Suspicion::Guilty) => {
+                message.drop_progress(host);
+                self.failed(message, GUILTY, host);
+                return true;
+            }
+            Some(Suspicion::OneOfMany) => message.in_one = true,
+            None => {}
         }
         message.in_one |= self.own.in_one;
         let room = self.own.due.push(message, host);

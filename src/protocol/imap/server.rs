@@ -203,6 +203,7 @@ impl Imap {
                 if !self.settled(host) {
                     return;
                 }
+                self.blame(line, host);
                 host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 if !matches!(self.phase, Phase::Leaving(_)) {
                     let logout = self.commands.list.iter().any(|pending| matches!(pending.kind, Kind::Logout))

@@ -52,6 +52,7 @@ fn run_following(follow: Follow, listen_tls: TlsMode, upstream_tls: TlsMode, scr
             default_domain: "example.org".to_string(),
             folders: Arc::new(FolderRules::new(&shared())),
             follow,
+            trouble: Arc::default(),
             own_tag: "X".to_string(),
         };
         Box::new(Imap::new(settings)) as Box<dyn Protocol>
@@ -1149,15 +1150,24 @@ fn long_session() -> Vec<(Side, Vec<u8>)> {
 }
 
 fn imap() -> Imap {
+    imap_of(Follow::No, Arc::default())
+}
+
+fn imap_of(follow: Follow, trouble: Arc<super::Trouble>) -> Imap {
     let settings = Settings {
         listen_tls: TlsMode::None,
         upstream_tls: TlsMode::Implicit,
         default_domain: "example.org".to_string(),
         folders: Arc::new(FolderRules::new(&shared())),
-        follow: Follow::No,
+        follow,
+        trouble,
         own_tag: "X".to_string(),
     };
     Imap::new(settings)
+}
+
+fn session_of(follow: Follow, trouble: Arc<super::Trouble>) -> Session {
+    Session::new(Box::new(imap_of(follow, trouble)))
 }
 
 fn session() -> Session {

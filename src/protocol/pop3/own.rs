@@ -76,6 +76,11 @@ enum Outcome {
 }
 
 impl Own {
+    /// The same in fields.
+    fn label(&self) -> String {
+        label(&self.target, self.origin.as_ref())
+    }
+
     fn name(&self, owner: &Owner) -> String {
         name(&self.target, self.origin.as_ref(), owner)
     }
@@ -87,6 +92,15 @@ pub(super) fn name(target: &Target, origin: Option<&Origin>, owner: &Owner) -> S
     match origin {
         Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
         _ => format!("message {number} of {owner}"),
+    }
+}
+
+/// A message as fields of a log line.
+pub(super) fn label(target: &Target, origin: Option<&Origin>) -> String {
+    let number = target.number.map_or_else(|| quote(&target.text), |number| number.to_string());
+    match origin {
+        Some(Origin::Pop3 { uidl }) => format!("number={number} uidl={}", quote(uidl)),
+        _ => format!("number={number}"),
     }
 }
 
@@ -185,6 +199,7 @@ impl Pop3 {
             (Step::Retr { without_uid }, true) => {
                 // The message is there, so it is unique-ids that are not.
                 self.without_uids |= *without_uid;
+                host.about(&own.label());
                 let draft = host.begin(&[destination(&owner)], announced(line));
                 own.step = Step::Message { said: quote(line), begun: false, refused: draft.err() };
                 self.reading = Reading::Own(Unstuffer::lenient(), draft.ok());

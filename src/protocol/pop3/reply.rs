@@ -3,8 +3,8 @@
 use super::super::dot::{Event, TERMINATOR, Unstuffer};
 use super::super::{DraftId, End, Host, Protocol as _, Refused, Side};
 use super::capability;
-use super::command::Ask;
-use super::own::uid_said;
+use super::command::{Ask, Target};
+use super::own::{label, uid_said};
 use super::seen::{Seen, UidLines};
 use super::top::{Preview, WHOLE_LEN_MAX};
 use super::{Asked, Pop3, Stage};
@@ -249,7 +249,7 @@ impl Pop3 {
             Ask::Uids => Reading::Uids(Unstuffer::lenient(), UidLines::default()),
             Ask::Capa => Reading::Capabilities,
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
-            Ask::Message(_) | Ask::WholeTop(_) => match self.begin(announced(line), host) {
+            Ask::Message(target) | Ask::WholeTop(target) => match self.begin(target, announced(line), host) {
                 Ok(draft) => Reading::Message(Unstuffer::lenient(), draft, 0),
                 Err(why) => {
                     host.send(Side::Client, format!("-ERR {why}\r\n").as_bytes());
@@ -324,11 +324,12 @@ impl Pop3 {
 
     /// A draft for the owner of this moment of the stream. `announced`: octets; not to be trusted for more than to refuse in time what
     /// is too large, while the client can still be told so and go on with its other messages. The error has its response code (RFC 3206).
-    fn begin(&self, announced: Option<u64>, host: &mut dyn Host) -> Result<DraftId, &'static str> {
+    fn begin(&self, target: &Target, announced: Option<u64>, host: &mut dyn Host) -> Result<DraftId, &'static str> {
         let Some(owner) = &self.owner else {
             host.note("a message was refused: no login was seen");
             return Err("[SYS/TEMP] the message cannot be kept without a login");
         };
+        host.about(&label(target, self.origin(target).as_ref()));
         host.begin(&[destination(owner)], announced).map_err(|refused| match refused {
             Refused::Unavailable => "[SYS/TEMP] the message could not be kept, come back later",
             Refused::TooLarge => "[SYS/PERM] the message is larger than what is kept here",

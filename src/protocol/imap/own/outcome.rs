@@ -1,12 +1,13 @@
 //! What became of our fetches: kept, tried once more in another way, or given up and told of.
 
-use super::Flight;
+use super::{Flight, Work};
 use crate::logging::{escape, quote};
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::capability::status_code;
 use crate::protocol::imap::due::{Message, Which};
 use crate::protocol::imap::gate::Obstacle;
 use crate::protocol::imap::mailbox::Mailbox;
+use crate::protocol::imap::trouble::Suspicion;
 use crate::protocol::{Host, Refused};
 
 impl Imap {
@@ -106,6 +107,32 @@ impl Imap {
         }
     }
 
+    /// The server says BYE in the place of an answer to us: what was asked for is not asked for so again.
+    pub(in crate::protocol::imap) fn blame(&mut self, line: &[u8], host: &mut dyn Host) {
+        if !self.own.flight.as_ref().is_some_and(|flight| matches!(flight.work, Work::Content { .. })) {
+            return;
+        }
+        let all = std::mem::take(&mut self.own.due.list).into_iter();
+        let (asked, others): (Vec<Message>, Vec<Message>) = all.partition(|message| message.asked && !message.answered);
+        self.own.due.list = others.into();
+        let suspicion = if asked.len() == 1 { Suspicion::Guilty } else { Suspicion::OneOfMany };
+        let why = format!("the server ended the session when it was asked for it: {}", quote(line));
+        for mut message in asked {
+            message.drop_progress(host);
+            let origin = message.which.uid.and_then(|uid| self.mailbox.as_ref()?.origin(uid));
+            if let (Some(origin), Some(owner)) = (origin, &self.login) {
+                self.settings.trouble.suspect(owner, &origin, suspicion);
+            }
+            self.missed(message.which, &why, host);
+        }
+    }
+
+    /// Whether a server has ended a session for this message.
+    pub(in crate::protocol::imap) fn suspicion(&self, which: Which) -> Option<Suspicion> {
+        let origin = self.mailbox.as_ref()?.origin(which.uid?)?;
+        self.settings.trouble.suspicion(self.login.as_ref()?, &origin)
+    }
+
     /// A message that was due is not in the mailbox any more.
     pub(in crate::protocol::imap) fn gone(&mut self, message: Message, host: &mut dyn Host) {
         let mut message = message;
@@ -130,13 +157,8 @@ impl Imap {
 
 pub(super) fn missed(mailbox: Option<&Mailbox>, which: Which, why: &str, host: &mut dyn Host) {
     let folder = mailbox.map_or_else(|| "-".to_owned(), |mailbox| escape(&mailbox.name));
-    let name = match which {
-        Which { uid: Some(uid), .. } => format!("uid={uid}"),
-        Which { sequence_number: Some(number), .. } => format!("number={number}"),
-        _ => "number=-".to_owned(),
-    };
     host.not_kept(&format!(
-        "{why} (folder={folder} {name}); it is tried again when it is read or deleted in another session"
+        "{why} (folder={folder} {which}); it is tried again when it is read or deleted in another session"
     ));
 }
 

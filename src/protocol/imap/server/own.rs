@@ -152,6 +152,9 @@ impl Imap {
         if whole || message.progress.as_ref().is_some_and(|progress| progress.next != from) {
             message.drop_progress(host);
         }
+        if message.progress.is_none() {
+            host.about(&message.which.to_string());
+        }
         let draft = match &message.progress {
             Some(progress) => progress.draft,
             None if from != 0 && !whole => return,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::partial::lasting;
+use super::partial::{DOWNLOAD, lasting};
 use super::session;
 use crate::protocol::Side;
 
@@ -309,6 +309,180 @@ fn downloads_of_a_whole_folder_keep_few_drafts_open() {
     }
     session.feed(Side::Server, b"c OK\r\n");
     assert!(session.host.drafts_left() <= 16);
+}
+
+#[test]
+fn a_message_that_ends_the_session_ends_no_other() {
+    use crate::config::Follow;
+    let trouble: std::sync::Arc<crate::protocol::imap::Trouble> = std::sync::Arc::default();
+    let start = |follow| {
+        let mut session = super::session_of(follow, std::sync::Arc::clone(&trouble));
+        session.feed(Side::Server, b"* OK\r\n");
+        session.feed(Side::Client, b"a LOGIN joe x\r\nb SELECT INBOX\r\n");
+        session.feed(Side::Server, b"a OK\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 5]\r\nb OK\r\n");
+        session
+    };
+    let sent =
+        |session: &crate::protocol::testing::Session| String::from_utf8(session.host.sent(Side::Server)).unwrap();
+    // Asked for together: either may be the one.
+    let mut session = start(Follow::No);
+    session.feed(Side::Client, b"c UID FETCH 7:8 BODY[1]\r\n");
+    session.feed(Side::Server, b"* 1 FETCH (UID 7 BODY[1] \"a\")\r\n* 2 FETCH (UID 8 BODY[1] \"b\")\r\nc OK\r\n");
+    assert!(sent(&session).ends_with("X1 UID FETCH 7:8 (UID INTERNALDATE BODY.PEEK[]<0.16>)\r\n"));
+    session.feed(Side::Server, b"* BYE internal error\r\n");
+    let told = session.host.lines();
+    assert_eq!(
+        told.iter().filter(|line| line.contains("ended the session when it was asked for it")).count(),
+        2,
+        "{told:#?}"
+    );
+    // Each alone.
+    let mut session = start(Follow::No);
+    session.feed(Side::Client, b"c UID FETCH 8 BODY[1]\r\n");
+    session.feed(Side::Server, b"* 2 FETCH (UID 8 BODY[1] \"b\")\r\nc OK\r\n");
+    assert!(sent(&session).ends_with("X1 UID FETCH 8 (UID INTERNALDATE BODY.PEEK[])\r\n"));
+    session.feed(Side::Server, b"* BYE internal error\r\n");
+    // It is this one: not asked for any more, not deleted, and not followed.
+    let mut session = start(Follow::No);
+    session.feed(Side::Client, b"c UID FETCH 8 BODY[1]\r\n");
+    session.feed(Side::Server, b"* 2 FETCH (UID 8 BODY[1] \"b\")\r\nc OK\r\n");
+    assert!(sent(&session).ends_with("c UID FETCH 8 BODY[1]\r\n"));
+    session.feed(Side::Client, b"d UID STORE 8 +FLAGS (\\Deleted)\r\n");
+    session.feed(Side::Server, b"* 2 FETCH (UID 8)\r\nX1 OK\r\n");
+    assert!(String::from_utf8(session.host.sent(Side::Client)).unwrap().ends_with(
+        "d NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later\r\n"
+    ));
+    let mut session = start(Follow::Inbox);
+    session.rest();
+    session.feed(Side::Server, b"* 2 FETCH (UID 8)\r\nX1 OK\r\n");
+    session.rest();
+    assert!(sent(&session).ends_with("X1 FETCH 1:2 (UID)\r\n"), "{}", sent(&session));
+}
+
+#[test]
+fn a_refusal_of_our_own_question_opens_no_way() {
+    lasting(
+        r#"
+        C: c EXPUNGE
+        -> S: X1 SEARCH DELETED
+        S: * SEARCH 1 3\r\nX1 OK done
+        -> S: X2 FETCH 1,3 (UID)
+        S: X2 BAD command line too long
+        -> not_kept which messages a client deletes cannot be found out, the server says: "BAD command line too long"
+        -> C: c NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later
+        "#,
+    );
+    // Some are gone, but which is not said: each is asked for alone.
+    lasting(
+        r#"
+        C: c UID STORE 7:8 +FLAGS (\\Deleted)
+        -> S: X1 UID FETCH 7:8 (UID)
+        S: X1 NO [EXPUNGEISSUED] some are gone
+        -> S: X2 UID FETCH 8 (UID)
+        S: X2 NO [EXPUNGEISSUED] some are gone
+        -> S: X3 UID FETCH 7 (UID)
+        S: * 1 FETCH (UID 7)\r\nX3 OK done
+        -> S: X4 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
+        "#,
+    );
+    for (refusal, passes) in
+        [("NO [INUSE] locked", false), ("BAD what", false), ("NO [NONEXISTENT] no such folder", true)]
+    {
+        let then = match passes {
+            true => "-> S: e DELETE Old",
+            false => {
+                "-> not_kept the folder Old, which a client deletes, cannot be opened...\n-> C: e NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later"
+            }
+        };
+        super::run(&format!(
+            r#"
+            S: * OK ready
+            -> C: * OK ready
+            C: a LOGIN joe secret
+            -> S: a LOGIN joe secret
+            S: a OK in
+            -> logged_in joe@example.org
+            -> C: a OK in
+            C: e DELETE Old
+            -> S: X1 EXAMINE "Old"
+            S: X1 {refusal}
+            {then}
+            "#
+        ));
+    }
+}
+
+#[test]
+fn what_goes_is_named_in_the_first_line_and_in_plain_words() {
+    lasting(
+        r#"
+        C: c MOVE {1}
+        -> C: c BAD a sequence set is expected
+        C: d UID STORE {1+}\r\n7 +FLAGS.SILENT (\\Deleted)
+        -> C: d BAD a literal is not expected here
+        C: e UID STORE 7 {6+}\r\n+FLAGS (\\Deleted)
+        -> C: e BAD a literal is not expected here
+        C: f UID  EXPUNGE 7
+        -> C: * BAD a tag and a command are expected
+        C: g STORE 7\t+FLAGS (\\Deleted)
+        -> C: g BAD a sequence set is expected
+        C: h LOGOUT {3}
+        -> C: h BAD a literal is not expected here
+        C: i STORE 7 +FLAGS\t(\\Deleted)
+        -> S: X1 FETCH 7 (UID)
+        "#,
+    );
+}
+
+#[test]
+fn an_empty_message_that_the_client_got_is_asked_for_once_more() {
+    for (command, answer) in [
+        ("UID FETCH 7 BODY.PEEK[]", "BODY[] {0}\\r\\n"),
+        ("UID FETCH 7 BODY.PEEK[]<0.5000>", "BODY[]<0> \"\""),
+        ("UID FETCH 7 (BODY.PEEK[HEADER] BODY.PEEK[TEXT])", "BODY[HEADER] \"\" BODY[TEXT] \"\""),
+    ] {
+        let mut session = session();
+        session.feed(Side::Server, b"* OK\r\n");
+        session.feed(Side::Client, b"a LOGIN joe x\r\nb SELECT INBOX\r\n");
+        session.feed(Side::Server, b"a OK\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 5]\r\nb OK\r\n");
+        session.feed(Side::Client, format!("c {command}\r\n").as_bytes());
+        session.feed(
+            Side::Server,
+            format!("* 1 FETCH (UID 7 {})\r\nc OK\r\n", answer.replace("\\r\\n", "\r\n")).as_bytes(),
+        );
+        let sent = String::from_utf8(session.host.sent(Side::Server)).unwrap();
+        assert!(sent.ends_with("X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)\r\n"), "{command}: {sent}");
+        assert!(!session.host.lines().iter().any(|line| line.starts_with("origin")), "{command}");
+    }
+}
+
+#[test]
+fn another_messages_trouble_spoils_no_answer() {
+    // A download was left; the disk is full when it is fetched to its end, after another message was read.
+    lasting(&format!(
+        r#"
+        {DOWNLOAD}
+        S: )\r\nd OK done
+        -> C: * 1 FETCH (UID 7 BODY[]<10> {{10}}
+        -> C: 0123456789)
+        -> C: d OK done
+        C: e UID FETCH 8 BODY[]
+        -> S: e UID FETCH 8 BODY[]
+        S: * 2 FETCH (UID 8 BODY[] "b")\r\ne OK done
+        -> begin 2 joe@example.org INBOX
+        -> append 2 b\
+        -> origin 2 imap INBOX 5 8
+        -> finish 2
+        -> C: * 2 FETCH (UID 8 BODY[] "b")
+        -> settle
+        -> S: X1 FETCH 1 (UID BODY.PEEK[]<20.262144>)
+        -> C: e OK done
+        fail append
+        S: * 1 FETCH (UID 7 BODY[]<20> "y")\r\nX1 OK done
+        -> append 1 refused
+        outstanding no
+        "#
+    ));
 }
 
 proptest! {

@@ -115,7 +115,7 @@ fn an_origin_may_be_missing_or_repeat_the_count() {
 }
 
 /// 20 octets of message 1, whose UID is 7, in two chunks: enough to be a download, and a draft. The tagged reply to the second is still to come.
-const DOWNLOAD: &str = r#"
+pub(super) const DOWNLOAD: &str = r#"
     C: c UID FETCH 7 (UID BODY[]<0.10>)
     -> S: c UID FETCH 7 (UID BODY[]<0.10>)
     S: * 1 FETCH (UID 7 BODY[]<0> {10}\r\n0123456789)\r\nc OK done

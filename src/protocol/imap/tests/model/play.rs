@@ -82,6 +82,7 @@ impl Game {
             default_domain: "example.org".to_owned(),
             folders: self.folders.clone(),
             follow: self.case.follow,
+            trouble: Arc::default(),
             own_tag: "X".to_owned(),
         };
         Link {
