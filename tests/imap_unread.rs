@@ -114,6 +114,41 @@ fn deleted_with_its_folder() {
 }
 
 #[test]
+fn a_message_that_the_server_cannot_read_ends_one_session_and_no_other() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new("follow = inbox\n");
+    let mailbox = scene.dovecot.mailbox(PASSED);
+    for n in 0..3 {
+        mailbox.put("INBOX", Place::New, &corpus::numbered(n));
+    }
+    let mut files = support::dovecot::entries(&mailbox.folder("INBOX").join("new"));
+    files.sort();
+    std::fs::set_permissions(&files[1], std::fs::Permissions::from_mode(0o0)).unwrap();
+    let told = |count: usize| {
+        wait_until("the log tells of it", START, || {
+            let log = scene.proxy.log();
+            log.lines().filter(|line| line.contains(" not kept owner=passed@example.org ")).count() >= count
+        });
+    };
+    // Dovecot says BYE to a FETCH of it.
+    let mut reader = Reader::login(&scene.lab, scene.passed, PASSED);
+    reader.wire.imap_ok("SELECT INBOX");
+    reader.wire.send(b"x UID STORE 2 +FLAGS (\\Deleted)\r\n");
+    assert!(String::from_utf8_lossy(&reader.wire.rest()).contains("* BYE "));
+    told(1);
+    assert!(scene.proxy.log().contains("when it was asked for it"), "{}", scene.proxy.log());
+    assert!(scene.proxy.log().contains("(folder=INBOX uid=2)"), "{}", scene.proxy.log());
+    // It is not deleted, the session goes on, and all others are followed.
+    let mut reader = Reader::login(&scene.lab, scene.passed, PASSED);
+    reader.wire.imap_ok("SELECT INBOX");
+    let answer = reader.wire.imap("UID STORE 2 +FLAGS (\\Deleted)");
+    assert!(String::from_utf8_lossy(&answer).contains(" NO [UNAVAILABLE] "), "{}", answer.escape_ascii());
+    scene.comes_to_keep_these(&[corpus::numbered(0), corpus::numbered(2)]);
+    reader.wire.imap_ok("NOOP");
+    reader.bye();
+}
+
+#[test]
 fn moved_to_the_trash() {
     let script = "
         SELECT INBOX

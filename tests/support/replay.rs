@@ -155,6 +155,16 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Fails unless it comes to exactly these messages in the inbox of the user that passed.
+    #[track_caller]
+    pub fn comes_to_keep_these(&self, messages: &[Vec<u8>]) {
+        wait_until("all messages are kept", super::START * 3, || self.proxy.spool().list().len() >= messages.len());
+        let expected: Vec<Expected> = messages.iter().map(|message| received(PASSED, "", message)).collect();
+        self.proxy.spool().holds(&expected);
+    }
+}
+
 /// These messages of [`inbox`], as they are kept.
 pub fn from_inbox(user: &str, uids: &[usize]) -> Vec<Expected> {
     let inbox = inbox();

@@ -3,7 +3,8 @@
 use super::partial::{LASTING, lasting};
 use super::run_following;
 use crate::config::{Follow, TlsMode};
-use crate::protocol::testing::Recorder;
+use crate::protocol::Side;
+use crate::protocol::testing::{Recorder, Session};
 
 fn following(follow: Follow, script: &str) -> Recorder {
     run_following(follow, TlsMode::None, TlsMode::Implicit, script)
@@ -445,4 +446,31 @@ fn half_a_command_that_had_to_wait_is_not_waited_for_when_the_client_has_left() 
         -> end orderly client closed
         "#,
     );
+}
+
+#[test]
+fn a_big_message_that_is_followed_has_a_rest_between_two_pieces() {
+    let mut session = super::session_of(Follow::Inbox, std::sync::Arc::default());
+    session.feed(Side::Server, b"* OK\r\n");
+    session.feed(Side::Client, b"a LOGIN joe x\r\nb SELECT INBOX\r\n");
+    session.feed(Side::Server, b"a OK\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 5]\r\nb OK\r\n");
+    let sent = |session: &Session| String::from_utf8(session.host.sent(Side::Server)).unwrap();
+    session.rest();
+    session.feed(Side::Server, b"* 1 FETCH (UID 7)\r\nX1 OK\r\n");
+    let piece = "x".repeat(262_144);
+    for number in 0..3 {
+        let before = sent(&session);
+        session.feed(Side::Server, b"");
+        assert_eq!(sent(&session), before, "no piece without a rest before it");
+        assert!(session.protocol().rest().is_some());
+        session.rest();
+        let from = number * 262_144;
+        assert!(sent(&session).contains(&format!("BODY.PEEK[]<{from}.262144>")), "{}", sent(&session));
+        let answer = format!("* 1 FETCH (UID 7 BODY[]<{from}> {{262144}}\r\n{piece})\r\nX{} OK\r\n", number + 2);
+        session.feed(Side::Server, answer.as_bytes());
+    }
+    // The client steps in: it is let in at once, and leaves without waiting for what is only followed.
+    session.feed(Side::Client, b"c LOGOUT\r\n");
+    assert!(sent(&session).ends_with("c LOGOUT\r\n"));
+    assert_eq!(session.host.drafts_left(), 0);
 }
