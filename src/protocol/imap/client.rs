@@ -86,7 +86,10 @@ impl Imap {
                 match self.client.held_idle.take() {
                     // The server ends it in its own words, and may say what it could not before.
                     Some(idle) => self.send_idle(&idle, true, host),
-                    None => host.send(Side::Server, b"DONE\r\n"),
+                    None => {
+                        self.commands.idle_ends();
+                        host.send(Side::Server, b"DONE\r\n");
+                    }
                 }
             }
             Mode::Idle => self.reply(b"* BAD only DONE may follow IDLE\r\n", host),

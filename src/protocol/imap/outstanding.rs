@@ -193,6 +193,17 @@ impl Outstanding {
         })
     }
 
+    /// The client has said DONE: it is said once.
+    pub(super) fn idle_ends(&mut self) {
+        let open = self.list.iter_mut().find_map(|pending| match &mut pending.kind {
+            Kind::Idle { begun: true, done, .. } if !*done => Some(done),
+            _ => None,
+        });
+        if let Some(done) = open {
+            *done = true;
+        }
+    }
+
     /// The client has ended an IDLE that has not begun at the server.
     pub(super) fn idle_is_to_end(&self) -> bool {
         self.list.iter().any(|pending| matches!(pending.kind, Kind::Idle { begun: false, done: true, .. }))

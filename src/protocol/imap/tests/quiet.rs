@@ -474,3 +474,29 @@ fn a_big_message_that_is_followed_has_a_rest_between_two_pieces() {
     assert!(sent(&session).ends_with("c LOGOUT\r\n"));
     assert_eq!(session.host.drafts_left(), 0);
 }
+
+#[test]
+fn done_is_said_once_although_the_client_leaves_behind_it() {
+    lasting(
+        r#"
+        C: c FETCH 1 BODY[]<0.10>
+        -> S: c FETCH 1 BODY[]<0.10>
+        S: * 1 FETCH (BODY[]<0> "0123456789")\r\nc OK done
+        -> C: * 1 FETCH (BODY[]<0> "0123456789")
+        -> C: c OK done
+        C: d IDLE
+        -> S: d IDLE
+        S: + idling\r\n* 1 FETCH (BODY[1] "a part, not asked for")
+        -> C: + idling
+        -> C: * 1 FETCH (BODY[1] "a part, not asked for")
+        C: DONE
+        -> S: DONE
+        outstanding yes
+        eof C
+        -> nothing
+        S: d OK idled
+        -> C: d OK idled
+        -> S: X1 FETCH 1 (UID)
+        "#,
+    );
+}
