@@ -77,7 +77,8 @@ fn imapflow_downloads_messages_and_parts() {
 
 #[test]
 fn offlineimap_takes_all_folders() {
-    for (tls, more) in [(Tls::StartTls, "readonly = True\n"), (Tls::Implicit, "")] {
+    // Not by STARTTLS: its library at times misses the first reply after it, from Dovecot itself too.
+    for (tls, more) in [(Tls::None, "readonly = True\n"), (Tls::Implicit, "")] {
         let scene = Scene::with(tls, UNFOLLOWED);
         let run = |at: Endpoint, user: &str| {
             scene.fill(user).put("Work", Place::Cur, &corpus::sized("At work", 200_000));

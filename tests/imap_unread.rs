@@ -130,12 +130,14 @@ fn a_message_that_the_server_cannot_read_ends_one_session_and_no_other() {
             log.lines().filter(|line| line.contains(" not kept owner=passed@example.org ")).count() >= count
         });
     };
-    // Dovecot says BYE to a FETCH of it.
-    let mut reader = Reader::login(&scene.lab, scene.passed, PASSED);
-    reader.wire.imap_ok("SELECT INBOX");
-    reader.wire.send(b"x UID STORE 2 +FLAGS (\\Deleted)\r\n");
-    assert!(String::from_utf8_lossy(&reader.wire.rest()).contains("* BYE "));
-    told(1);
+    // Dovecot says BYE to a FETCH of it; once may be chance.
+    for times in [1, 2] {
+        let mut reader = Reader::login(&scene.lab, scene.passed, PASSED);
+        reader.wire.imap_ok("SELECT INBOX");
+        reader.wire.send(b"x UID STORE 2 +FLAGS (\\Deleted)\r\n");
+        assert!(String::from_utf8_lossy(&reader.wire.rest()).contains("* BYE "));
+        told(times);
+    }
     assert!(scene.proxy.log().contains("when it was asked for it"), "{}", scene.proxy.log());
     assert!(scene.proxy.log().contains("(folder=INBOX uid=2)"), "{}", scene.proxy.log());
     // It is not deleted, the session goes on, and all others are followed.

@@ -42,8 +42,9 @@ pub(super) struct Gate {
     more: bool,
     looks: u32,
     found: usize,
-    /// Answers to the question which messages the set names.
+    /// Answers to the question which messages the set names, and the first of those that were named.
     named: usize,
+    told: Vec<u32>,
     /// A folder is open for us that the client does not know of.
     opened: bool,
     /// The client names messages by their numbers: they must stay what they are.
@@ -53,6 +54,8 @@ pub(super) struct Gate {
     asked_text: Vec<u8>,
     /// What is still to be asked for, one by one.
     singles: Vec<u32>,
+    /// UIDs that the server says are gone, though it could not tell their EXPUNGE yet: it goes on finding them.
+    gone: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,8 @@ impl Gate {
             asked: Ranges::default(),
             asked_text: Vec::new(),
             singles: Vec::new(),
+            gone: Vec::new(),
+            told: Vec::new(),
         };
         gate.look();
         gate
@@ -115,6 +120,7 @@ impl Gate {
     fn look(&mut self) {
         self.looks += 1;
         (self.more, self.found, self.named) = (false, 0, 0);
+        self.told.clear();
         self.step = match &self.set {
             Some(set) if !self.marked_only => Step::Resolve(set.clone()),
             _ => Step::Search,
@@ -134,12 +140,19 @@ impl Gate {
         };
     }
 
-    /// The numbers of the set that was asked for, where they are few.
-    fn asked_one_by_one(&self, exists: u32) -> Option<Vec<u32>> {
+    /// The numbers of the set that was asked for and not told, where they are few.
+    fn untold_one_by_one(&self, exists: u32) -> Option<Vec<u32>> {
         let last = exists.to_string();
         let set = String::from_utf8_lossy(&self.asked_text).replace('*', &last);
         let usable = !self.by_uid || !self.asked_text.contains(&b'*');
-        usable.then(|| set::explicit(set.as_bytes(), SINGLES_MAX)).flatten()
+        let mut numbers = usable.then(|| set::explicit(set.as_bytes(), SINGLES_MAX)).flatten()?;
+        numbers.retain(|number| !self.told.contains(number));
+        Some(numbers)
+    }
+
+    /// The server says that this message is gone.
+    pub(super) fn forget(&mut self, which: Which) {
+        self.gone.extend(which.uid);
     }
 
     /// Whether the command may be answered with EXPUNGE (RFC 9051, section 7.5.1), or the client does not hear it.
@@ -164,7 +177,11 @@ impl Gate {
 
     /// Messages have gone: `*` may be another one now.
     pub(super) fn shrinks(&mut self) {
-        self.more |= self.set.as_ref().is_some_and(|set| set.contains(&b'*'));
+        self.more |= match &self.set {
+            Some(set) => set.contains(&b'*'),
+            // What a SEARCH found by numbers.
+            None => !self.by_uid,
+        };
     }
 
     /// The deletion must not pass.
@@ -212,7 +229,7 @@ impl Imap {
             return Verdict::Forward;
         }
         // Not looked up again each time the server speaks.
-        self.client.holds_unknown = certain;
+        self.client.holds_unknown |= certain;
         if idle {
             self.stop_downloads(true, host);
             self.own.gate = Some(Gate::new(deletion));
@@ -313,6 +330,12 @@ impl Imap {
                 return;
             }
             gate.named += 1;
+            if gate.told.len() < SINGLES_MAX {
+                gate.told.extend(number);
+            }
+            if named.uid.is_some_and(|uid| gate.gone.contains(&uid)) {
+                return;
+            }
         }
         if self.is_known(named, host) {
             return self.own.known.insert(named);
@@ -349,11 +372,12 @@ impl Imap {
         // A set that the server does not understand it does not understand in the client's command either.
         let theirs = gate.numbered && status == b"BAD";
         if status == b"NO" && expunged {
-            // Those that are there were told; where none was, each is asked for alone.
-            if gate.named == 0 && !gate.asked.is_single() {
+            // Nobody promises that those that are there were all told: the others are asked for alone. Where they are too many, it is so.
+            if !gate.asked.is_single() {
                 let exists = self.mailbox.as_ref().map_or(0, |mailbox| mailbox.exists);
-                match gate.asked_one_by_one(exists) {
+                match gate.untold_one_by_one(exists) {
                     Some(numbers) => gate.singles = numbers,
+                    None if gate.named > 0 => {}
                     // The server has told meanwhile what `*` is now.
                     None if gate.more && gate.looks < LOOKS_MAX => return gate.look(),
                     None => return gate.decide(host),

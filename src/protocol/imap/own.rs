@@ -90,7 +90,7 @@ impl Imap {
                 self.failed(message, GUILTY, host);
                 return true;
             }
-            Some(Suspicion::OneOfMany) => message.in_one = true,
+            Some(Suspicion::Suspected) => message.in_one = true,
             None => {}
         }
         message.in_one |= self.own.in_one;

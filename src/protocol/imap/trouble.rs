@@ -1,7 +1,8 @@
 //! Messages that a server does not survive being asked for: it says BYE in the place of an answer. Remembered for the life of the process and for all
 //! sessions of a proxy, so that no session after the next is ended by the same message.
 //!
-//! Where several were asked for together nobody can tell which one it was: each is asked for alone the next time. Memory is bounded: what is
+//! One BYE proves nothing: a server says it when it is stopped, too, and where several were asked for together nobody can tell which one it was.
+//! Each is asked for alone the next time. Memory is bounded: what is
 //! forgotten costs a session.
 
 use std::collections::HashMap;
@@ -22,22 +23,28 @@ pub struct Trouble {
 }
 
 /// What is known of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspicion {
-    /// It, or one of those that were asked for with it.
-    OneOfMany,
-    /// The server ended a session when it was asked for this message alone.
+    /// It, one of those that were asked for with it, or a server that was just being stopped.
+    Suspected,
+    /// The server ended another session when it was asked for this message alone.
     Guilty,
 }
 
 impl Trouble {
-    pub(super) fn suspect(&self, owner: &Owner, origin: &Origin, suspicion: Suspicion) {
+    /// The server said BYE when it was asked for this message, alone or with others.
+    pub(super) fn suspect(&self, owner: &Owner, origin: &Origin, alone: bool) {
         let mut messages = self.lock();
         if messages.len() >= MESSAGES_MAX {
             messages.clear();
         }
-        let known = messages.entry(self.hasher.hash_one((owner, origin))).or_insert(suspicion);
-        *known = suspicion.max(*known);
+        let again = |known: &mut Suspicion| {
+            if alone {
+                *known = Suspicion::Guilty;
+            }
+        };
+        let message = self.hasher.hash_one((owner, origin));
+        messages.entry(message).and_modify(again).or_insert(Suspicion::Suspected);
     }
 
     pub(super) fn suspicion(&self, owner: &Owner, origin: &Origin) -> Option<Suspicion> {

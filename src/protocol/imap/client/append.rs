@@ -57,6 +57,7 @@ impl Imap {
             Some((owner, Place::Sent(folder))) => (owner, folder, true),
             Some((owner, Place::Folder(folder))) => (owner, folder, false),
         };
+        host.about("");
         match host.begin(&[Destination { owner, folder, outgoing }], Some(literal.len)) {
             Ok(draft) => {
                 if let Some(seconds) = date {

@@ -71,7 +71,12 @@ impl Imap {
             message.drop_progress(host);
             // It was asked for alone: nothing is left to be kept, or to be deleted.
             match in_one && is_expunge_issued(line) {
-                true => self.gone(message, host),
+                true => {
+                    if let Some(gate) = self.own.gate.as_mut().filter(|_| message.for_deletion) {
+                        gate.forget(message.which);
+                    }
+                    self.gone(message, host);
+                }
                 false => self.failed(message, &why, host),
             }
         }
@@ -115,13 +120,13 @@ impl Imap {
         let all = std::mem::take(&mut self.own.due.list).into_iter();
         let (asked, others): (Vec<Message>, Vec<Message>) = all.partition(|message| message.asked && !message.answered);
         self.own.due.list = others.into();
-        let suspicion = if asked.len() == 1 { Suspicion::Guilty } else { Suspicion::OneOfMany };
+        let alone = asked.len() == 1;
         let why = format!("the server ended the session when it was asked for it: {}", quote(line));
         for mut message in asked {
             message.drop_progress(host);
             let origin = message.which.uid.and_then(|uid| self.mailbox.as_ref()?.origin(uid));
             if let (Some(origin), Some(owner)) = (origin, &self.login) {
-                self.settings.trouble.suspect(owner, &origin, suspicion);
+                self.settings.trouble.suspect(owner, &origin, alone);
             }
             self.missed(message.which, &why, host);
         }

@@ -76,6 +76,11 @@ impl Imap {
         let count = set::count(uids, u32::MAX);
         if let Some(mailbox) = &mut self.mailbox {
             mailbox.exists = mailbox.exists.saturating_sub(count);
+            if self.own.due.list.iter().any(|message| message.followed) {
+                // It has no number any more by which it could go on.
+                self.own.due.drop_followed(host);
+                self.own.follow.begin(mailbox.exists);
+            }
         }
     }
 

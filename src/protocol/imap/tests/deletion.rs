@@ -1,7 +1,13 @@
 //! What is deleted, expunged or moved away is kept first.
 
+use std::sync::Arc;
+
 use super::partial::lasting;
 use super::run;
+use crate::config::Follow;
+use crate::protocol::Side;
+use crate::protocol::imap::Trouble;
+use crate::protocol::testing::Session;
 
 #[test]
 fn a_deletion_waits_for_the_message_that_is_on_its_way() {
@@ -367,4 +373,113 @@ fn the_last_message_may_be_another_one_when_its_deletion_is_let_go() {
             "#
         ));
     }
+}
+
+/// The session has selected an INBOX of three messages.
+fn selected(follow: Follow, trouble: &Arc<Trouble>) -> Session {
+    let mut session = super::session_of(follow, Arc::clone(trouble));
+    session.feed(Side::Server, b"* OK\r\n");
+    session.feed(Side::Client, b"a LOGIN joe x\r\nb SELECT INBOX\r\n");
+    session.feed(Side::Server, b"a OK\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 5]\r\nb OK\r\n");
+    session
+}
+
+fn last_sent(session: &Session) -> String {
+    let sent = String::from_utf8(session.host.sent(Side::Server)).unwrap();
+    sent.lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_message_that_is_gone_holds_no_expunge() {
+    for command in ["c EXPUNGE", "c CLOSE"] {
+        for nil in ["", "* 1 FETCH (UID 7 BODY[] NIL)\r\n"] {
+            let mut session = selected(Follow::No, &Arc::default());
+            session.feed(Side::Client, format!("{command}\r\n").as_bytes());
+            // The server must not tell the EXPUNGE, so it goes on finding it.
+            for _ in 0..6 {
+                let asked = last_sent(&session);
+                let tag = asked.split(' ').next().unwrap();
+                let reply = match &asked {
+                    asked if *asked == command => break,
+                    asked if asked.contains("SEARCH") => format!("* SEARCH 1\r\n{tag} OK\r\n"),
+                    asked if asked.ends_with("(UID)") => format!("* 1 FETCH (UID 7)\r\n{tag} OK\r\n"),
+                    _ => format!("{nil}{tag} NO [EXPUNGEISSUED] some are gone\r\n"),
+                };
+                session.feed(Side::Server, reply.as_bytes());
+            }
+            assert_eq!(last_sent(&session), command);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_told_because_others_are_gone_is_asked_for_alone() {
+    lasting(
+        r#"
+        known imap INBOX 5 7
+        known imap INBOX 5 9
+        C: c UID STORE 7:9,12 +FLAGS (\\Deleted)
+        -> S: X1 UID FETCH 7:9,12 (UID)
+        S: * 1 FETCH (UID 7)\r\nX1 NO [EXPUNGEISSUED] some are gone
+        -> S: X2 UID FETCH 12 (UID)
+        S: X2 OK done
+        -> S: X3 UID FETCH 9 (UID)
+        S: * 2 FETCH (UID 9)\r\nX3 OK done
+        -> S: X4 UID FETCH 8 (UID)
+        S: X4 NO [EXPUNGEISSUED] gone
+        -> S: c UID STORE 7:9,12 +FLAGS (\\Deleted)
+        "#,
+    );
+}
+
+#[test]
+fn numbers_that_were_found_are_looked_for_again_when_messages_go() {
+    lasting(
+        r#"
+        known imap INBOX 5 8
+        known imap INBOX 5 9
+        C: c EXPUNGE
+        -> S: X1 SEARCH DELETED
+        S: * SEARCH 2\r\n* 1 EXPUNGE\r\nX1 OK done
+        -> C: * 1 EXPUNGE
+        -> S: X2 FETCH 2 (UID)
+        S: * 2 FETCH (UID 9)\r\nX2 OK done
+        -> S: X3 SEARCH DELETED
+        S: * SEARCH 1\r\nX3 OK done
+        -> S: X4 FETCH 1 (UID)
+        S: * 1 FETCH (UID 8)\r\nX4 OK done
+        -> S: c EXPUNGE
+        "#,
+    );
+}
+
+#[test]
+fn a_server_that_is_stopped_makes_no_message_guilty() {
+    let trouble = Arc::default();
+    for _ in 0..2 {
+        let mut session = selected(Follow::No, &trouble);
+        session.feed(Side::Client, b"c UID STORE 8 +FLAGS (\\Deleted)\r\n");
+        session.feed(Side::Server, b"* 2 FETCH (UID 8)\r\nX1 OK\r\n");
+        let asked = last_sent(&session);
+        assert!(asked.starts_with("X2 UID FETCH 8 (UID INTERNALDATE BODY.PEEK[]"), "{asked}");
+        session.feed(Side::Server, b"* BYE [UNAVAILABLE] Server shutting down.\r\n");
+    }
+}
+
+#[test]
+fn following_goes_on_when_numbers_are_void() {
+    let mut session = selected(Follow::Inbox, &Arc::default());
+    session.rest();
+    session.feed(Side::Server, b"* 1 FETCH (UID 5)\r\n* 2 FETCH (UID 6)\r\n* 3 FETCH (UID 7)\r\nX1 OK\r\n");
+    session.rest();
+    let piece = "x".repeat(262_144);
+    session.feed(Side::Server, format!("* 3 FETCH (UID 7 BODY[]<0> {{262144}}\r\n{piece})\r\nX2 OK\r\n").as_bytes());
+    session.feed(Side::Client, b"c NOOP\r\n");
+    session.feed(Side::Server, b"* VANISHED 5\r\nc OK\r\n");
+    session.rest();
+    assert_eq!(last_sent(&session), "X3 FETCH 1:2 (UID)");
+    session.feed(Side::Server, b"* 1 FETCH (UID 6)\r\n* 2 FETCH (UID 7)\r\nX3 OK\r\n");
+    session.rest();
+    let asked = last_sent(&session);
+    assert!(asked.starts_with("X4 FETCH 2 (UID INTERNALDATE BODY.PEEK[]<0."), "{asked}");
 }
