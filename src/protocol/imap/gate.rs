@@ -4,13 +4,14 @@
 //! fetch those (`own`), and then let it pass. Could one not be kept, the command is answered NO and nothing is deleted. What one look finds beyond
 //! `FOUND_MAX`, and what comes meanwhile, is looked for again once the first are kept.
 
+mod deletion;
 mod folder;
 
+use deletion::{Deletion, deletion, is_set};
 pub(super) use folder::quoted;
 
 use super::Imap;
 use super::client::{Command, Verdict};
-use super::command::Args;
 use super::due::{Message, Which};
 use super::mailbox::Mailbox;
 use super::own::{Purpose, Work, words};
@@ -81,15 +82,6 @@ pub(super) enum Obstacle {
     Server,
     /// Its numbers mean other messages by now.
     Renumbered,
-}
-
-/// What a command takes away.
-struct Deletion {
-    by_uid: bool,
-    set: Option<Vec<u8>>,
-    marked_only: bool,
-    /// The client names messages by their numbers.
-    numbered: bool,
 }
 
 impl Gate {
@@ -410,53 +402,6 @@ fn which(by_uid: bool, number: u32) -> Which {
         true => Which { uid: Some(number), sequence_number: None },
         false => Which { uid: None, sequence_number: Some(number) },
     }
-}
-
-/// What the command would take away from the selected mailbox (RFC 9051, sections 6.4.1 to 6.4.9; RFC 8508 for REPLACE).
-fn deletion(command: &Command) -> Option<Deletion> {
-    let (by_uid, name) = match command.name.strip_prefix(b"UID ") {
-        Some(name) => (true, name),
-        None => (false, &command.name[..]),
-    };
-    let mut args = command.args();
-    match name {
-        b"STORE" => {
-            let set = args.string()?;
-            // What cannot be read as a set may be one to the server, with what it stands for.
-            (!is_set(&set) || marks_as_deleted(args)).then_some(Deletion {
-                by_uid,
-                set: Some(set),
-                marked_only: false,
-                numbered: !by_uid,
-            })
-        }
-        b"MOVE" | b"REPLACE" => {
-            Some(Deletion { by_uid, set: Some(args.string()?), marked_only: false, numbered: !by_uid })
-        }
-        b"EXPUNGE" if by_uid => Some(Deletion { by_uid, set: args.string(), marked_only: true, numbered: false }),
-        b"EXPUNGE" | b"CLOSE" => Some(Deletion { by_uid: false, set: None, marked_only: true, numbered: false }),
-        _ => None,
-    }
-}
-
-/// Whether the flags of a STORE set `\Deleted`, or its labels move the message away (Gmail's `X-GM-LABELS`). A server may take a tab for a blank.
-fn marks_as_deleted(mut args: Args<'_>) -> bool {
-    // `(UNCHANGEDSINCE n)`, RFC 7162.
-    if args.clone().remaining_text().starts_with(b"(") {
-        args.list();
-    }
-    let text = args.remaining_text().to_ascii_uppercase();
-    let text = text.trim_ascii();
-    let has = |what: &[u8]| text.windows(what.len()).any(|window| window == what);
-    if text.starts_with(b"-") {
-        return false;
-    }
-    has(br"\DELETED") || has(b"X-GM-LABELS") && (has(br"\TRASH") || has(br"\SPAM"))
-}
-
-/// Whether this can become part of a command of ours.
-fn is_set(set: &[u8]) -> bool {
-    set.iter().all(|b| b.is_ascii_digit() || b":*,$".contains(b))
 }
 
 fn shut(obstacle: Obstacle) -> String {

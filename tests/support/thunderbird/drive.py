@@ -85,6 +85,7 @@ def wait_for(what, found):
             return result
         assert time.monotonic() < DEADLINE, "it did not come true: " + what
         assert thunderbird.poll() is None, "Thunderbird ended"
+        # Nothing tells of it: it is looked for again, until the deadline.
         time.sleep(0.05)
 
 
