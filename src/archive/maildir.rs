@@ -16,6 +16,11 @@ use super::error::Error;
 /// How many folders are remembered as flushed; then all are forgotten and flushed again as they are used.
 const ANCHORED_MAX: usize = 50_000;
 
+/// What a probe's name begins with, before a draft's name.
+const PROBE: &str = ".mailstore-probe-";
+/// What a probe's name ends with once it was renamed.
+const PROBE_RENAMED: &str = "-renamed";
+
 /// The root of all Maildirs.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -191,8 +196,8 @@ impl Spool {
     }
 
     fn try_out(&self, name: &str) -> Result<(), Error> {
-        let path = self.root.join(format!(".mailstore-probe-{name}"));
-        let renamed = self.root.join(format!(".mailstore-probe-{name}-renamed"));
+        let path = self.root.join(format!("{PROBE}{name}"));
+        let renamed = self.root.join(format!("{PROBE}{name}{PROBE_RENAMED}"));
         let file = create_file(&path).map_err(|e| Error::new("create a file", &path, e))?;
         let tried = self
             .flush_file(&file, &path)
@@ -201,6 +206,12 @@ impl Spool {
         let left = if renamed.exists() { &renamed } else { &path };
         let removed = fs::remove_file(left).map_err(|e| Error::new("remove the file", left, e));
         tried.and(removed)
+    }
+
+    /// The draft's name in that of a probe.
+    pub(super) fn probe_name(name: &[u8]) -> Option<&[u8]> {
+        let name = name.strip_prefix(PROBE.as_bytes())?;
+        Some(name.strip_suffix(PROBE_RENAMED.as_bytes()).unwrap_or(name))
     }
 
     fn below<'a>(&self, maildir: &'a Path) -> std::path::Components<'a> {

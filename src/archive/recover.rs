@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
-use super::maildir::Place;
+use super::maildir::{Place, Spool};
 use super::name::{self, Hash, Parsed, Prepared};
 use super::{Shared, safe};
 
@@ -50,6 +50,7 @@ pub struct Recovered {
 pub(super) fn recover(shared: &Shared, is_other: &dyn Fn(u32) -> bool) -> Recovery {
     let mut run = Run { shared, is_other, found: Recovery::default() };
     let root = shared.spool.root().to_path_buf();
+    run.probes(&root);
     run.descend(&root, 0);
     run.found
 }
@@ -78,6 +79,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// What a program that died while it tried the spool left at its root.
+    fn probes(&mut self, root: &Path) {
+        for (name, meta) in self.entries(root, Metadata::is_file) {
+            let parsed = Spool::probe_name(name.as_os_str().as_bytes()).and_then(name::parse);
+            if parsed.is_some_and(|parsed| !self.is_somebodys(&parsed, &meta)) {
+                let path = root.join(&name);
+                if let Err(e) = fs::remove_file(&path) {
+                    self.found.failed.push(Error::new("remove the file", &path, e));
+                }
+            }
+        }
+    }
+
     fn descend(&mut self, dir: &Path, depth: usize) {
         if depth == self.shared.template.depth() {
             return self.maildir(dir);

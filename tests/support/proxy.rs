@@ -1,10 +1,12 @@
 //! The program under test, started as its users start it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,8 +43,14 @@ impl Proxy {
 
     /// Starts it (again) with the `mailstore.ini` in this folder, whose spool is `mailSpool` beside it.
     pub fn start_in(dir: &Path) -> Proxy {
+        Proxy::try_start_in(dir, &[]).expect("start_proxies, ready")
+    }
+
+    /// The same with more in its environment; none where a signal ended it before it was ready.
+    pub fn try_start_in(dir: &Path, environment: &[(&str, OsString)]) -> Option<Proxy> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_start_proxies"));
         command.arg("-c").arg(dir.join("mailstore.ini")).env_remove("RUST_LOG");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start_proxies");
         let log = Arc::new(Mutex::new(String::new()));
@@ -56,19 +64,36 @@ impl Proxy {
             }
         });
         let mut proxy = Proxy { child, log, listeners: Vec::new(), spool: dir.join("mailSpool"), ended: false };
-        proxy.wait_for_ready();
-        proxy
+        proxy.wait_for_ready().then_some(proxy)
     }
 
-    fn wait_for_ready(&mut self) {
+    /// False: a signal ended it.
+    fn wait_for_ready(&mut self) -> bool {
         let end = Instant::now() + START;
         while !self.log().lines().any(|line| line.ends_with("ready")) {
             let ended = self.child.try_wait().unwrap();
+            if ended.is_some_and(|status| status.signal().is_some()) {
+                self.ended = true;
+                return false;
+            }
             assert!(ended.is_none(), "start_proxies ended ({ended:?}) before it was ready:\n{}", self.log());
             assert!(Instant::now() < end, "start_proxies is not ready:\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
         self.listeners = self.log().lines().filter_map(listener).collect();
+        true
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_dead(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Ends it, or waits until whoever does has done so. Whether SIGKILL was what ended it.
+    pub fn end_somehow(mut self) -> bool {
+        self.ended = true;
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        self.wait().signal() == Some(Signal::SIGKILL as i32)
     }
 
     /// The port of this section.
@@ -113,10 +138,18 @@ impl Proxy {
     fn end(&mut self) {
         self.ended = true;
         let _ = kill(self.pid(), Signal::SIGTERM);
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "the exit status after SIGTERM\n{}", self.log());
+        let log = self.log();
+        assert!(!log.contains("panicked"), "a panic:\n{log}");
+        assert!(!log.contains(PASSWORD), "the password is in the log:\n{log}");
+    }
+
+    fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + Duration::from_secs(40);
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
+                return status;
             }
             if Instant::now() > end {
                 let _ = self.child.kill();
@@ -124,11 +157,7 @@ impl Proxy {
                 panic!("start_proxies did not end after SIGTERM:\n{}", self.log());
             }
             thread::sleep(Duration::from_millis(5));
-        };
-        assert_eq!(status.code(), Some(0), "the exit status after SIGTERM\n{}", self.log());
-        let log = self.log();
-        assert!(!log.contains("panicked"), "a panic:\n{log}");
-        assert!(!log.contains(PASSWORD), "the password is in the log:\n{log}");
+        }
     }
 }
 
