@@ -73,8 +73,10 @@ struct Copy {
 pub(super) struct Placed {
     pub(super) kept: Kept,
     pub(super) mark: Mark,
-    /// A prepared file that turned out to be a duplicate: to be removed once the other's folder is on disk.
-    pub(super) left: Option<PathBuf>,
+    /// It was prepared: somebody may have been told that it is done.
+    pub(super) prepared: bool,
+    /// A prepared file, and the folder it was for, that turned out to be a duplicate: to be removed once the other's folder is on disk.
+    pub(super) left: Option<(Place, PathBuf)>,
 }
 
 impl Draft {
@@ -96,7 +98,7 @@ impl Draft {
             let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no destination");
             return Err(Error::new("begin a draft below", shared.spool.root(), cause));
         };
-        let (file, path) = shared.spool.create(&first.place, first.unique.text())?;
+        let (file, path) = shared.spool.create(&first.place, &first.unique.draft())?;
         first.tmp = Some(path);
         Ok(Draft {
             shared: Arc::clone(shared),
@@ -188,7 +190,8 @@ impl Draft {
     /// has the message already gets no second one (`duplicate`).
     ///
     /// # Errors
-    /// The first step that failed. Copies that could not be moved stay prepared, and are committed at the next start.
+    /// The first step that failed. Copies that could not be moved stay prepared, and are committed by [`super::Archive::catch_up`] or at the
+    /// next start.
     pub fn commit(mut self) -> Result<Vec<Kept>, Error> {
         self.prepare()?;
         let shared = Arc::clone(&self.shared);
@@ -240,10 +243,10 @@ impl Draft {
     /// Incoming: whole, and to be kept unless it is known. What [`Draft::commit`] does, without a stop in between.
     ///
     /// # Errors
-    /// A step on disk failed; what is not in its folder yet is removed.
-    pub(super) fn keep(mut self) -> Result<Vec<Placed>, Error> {
+    /// A step on disk failed before the first copy was moved; what is not in its folder yet is removed.
+    pub(super) fn keep(mut self) -> Result<Vec<Result<Placed, Error>>, Error> {
         if self.state == State::Prepared {
-            return self.place();
+            return Ok(self.place());
         }
         let hash = self.seal()?;
         let known: Vec<Option<Mark>> = self
@@ -258,18 +261,16 @@ impl Draft {
             self.flush()?;
         }
         for (number, _) in known.iter().enumerate().skip(1).filter(|(_, known)| known.is_none()) {
-            let name = self.copies[number].unique.text().to_string();
+            let name = self.copies[number].unique.draft();
             self.link(number, &name)?;
         }
-        known.into_iter().enumerate().map(|(number, known)| self.place_copy(number, &hash, known)).collect()
+        Ok(known.into_iter().enumerate().map(|(number, known)| self.place_copy(number, &hash, known)).collect())
     }
 
     /// Moves every prepared copy to its folder, but where the owner has the message already. One that fails does not stop the others.
-    fn place(&mut self) -> Result<Vec<Placed>, Error> {
+    fn place(&mut self) -> Vec<Result<Placed, Error>> {
         let hash: Hash = self.hasher.clone().finalize().into();
-        let tried: Vec<Result<Placed, Error>> =
-            (0..self.copies.len()).map(|number| self.place_copy(number, &hash, None)).collect();
-        tried.into_iter().collect()
+        (0..self.copies.len()).map(|number| self.place_copy(number, &hash, None)).collect()
     }
 
     fn place_copy(&mut self, number: usize, hash: &Hash, known: Option<Mark>) -> Result<Placed, Error> {
@@ -288,12 +289,11 @@ impl Draft {
             })?,
         };
         let kept = Kept { destination: self.copies[number].to.clone(), size, hash: safe::hex(hash), duplicate };
-        let left = match self.state {
-            State::Prepared => self.copies[number].tmp.take(),
-            // Removed with the draft: the first one's may still be linked to.
-            _ => None,
-        };
-        Ok(Placed { kept, mark, left })
+        let prepared = self.state == State::Prepared;
+        let copy = &mut self.copies[number];
+        // Else it is removed with the draft: the first one's may still be linked to.
+        let left = if prepared { copy.tmp.take().map(|path| (copy.place.clone(), path)) } else { None };
+        Ok(Placed { kept, mark, prepared, left })
     }
 
     /// From `tmp` into the folder. Folder or file may have been removed by the administrator: they are made again, once.
@@ -386,8 +386,7 @@ impl Draft {
         self.state = State::Broken;
         for copy in &mut self.copies {
             if let Some(tmp) = copy.tmp.take() {
-                // What cannot be removed now is found at the next start.
-                let _ = fs::remove_file(tmp);
+                self.shared.remove(tmp);
             }
         }
     }
@@ -413,7 +412,12 @@ impl fmt::Debug for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if self.state != State::Prepared {
-            self.break_off();
+            return self.break_off();
+        }
+        for copy in &mut self.copies {
+            if let Some(tmp) = copy.tmp.take() {
+                self.shared.left.prepared(copy.place.clone(), tmp);
+            }
         }
     }
 }
@@ -457,6 +461,6 @@ impl Draft {
 
     /// The first half of a commit: in the folders, which are not flushed.
     pub(super) fn place_unsettled(mut self) -> Vec<Placed> {
-        self.place().unwrap()
+        self.place().into_iter().collect::<Result<_, _>>().unwrap()
     }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::logging;
 
+/// The step before a folder is flushed.
+pub(super) const OPEN_FOLDER: &str = "open, to flush it, the folder";
+
 /// A step on disk that failed: which one, on which path, and what the system said.
 #[derive(Debug)]
 pub struct Error {
@@ -29,6 +32,11 @@ impl Error {
     /// What the step was done to.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a folder could not be opened to be flushed: nothing was tried then, and it may be tried again.
+    pub(super) fn is_before_flush(&self) -> bool {
+        self.step == OPEN_FOLDER
     }
 
     /// The same error for another draft that depended on the same step.

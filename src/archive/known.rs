@@ -8,7 +8,6 @@
 //! tries an owner's. Neither is held while anything is flushed.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +54,12 @@ impl Mark {
     /// Takes over the other's place if it came later; both are of the same leaf.
     pub(super) fn advance(&mut self, other: &Mark) {
         self.change = self.change.max(other.change);
+    }
+
+    /// Whether the message's folder is on disk as far as we know.
+    #[cfg(test)]
+    pub(super) fn is_flushed(&self) -> bool {
+        lock(&self.seen).leaves[self.leaf].flushed >= self.change
     }
 
     /// Whether flushing the one flushes the other's folder too.
@@ -108,7 +113,7 @@ impl Known {
                 leaf.check(mark.change, &seen.maildir)
             }
             Err(e) => {
-                if e.kind() != io::ErrorKind::NotFound {
+                if !e.is_before_flush() {
                     seen.distrust(mark.leaf, upto);
                 }
                 Err(e)

@@ -11,7 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::Error;
+use super::error::{Error, OPEN_FOLDER};
+use super::mount::{Change, Mount};
 
 /// How many folders are remembered as flushed; then all are forgotten and flushed again as they are used.
 const ANCHORED_MAX: usize = 50_000;
@@ -32,6 +33,8 @@ pub(super) struct Spool {
 #[derive(Debug, Default)]
 struct Anchored {
     root: bool,
+    /// Once the root was there.
+    mount: Option<Mount>,
     folders: HashSet<PathBuf>,
 }
 
@@ -70,7 +73,7 @@ impl Spool {
 
     /// The folder is there with its Maildir, and on disk.
     pub(super) fn ensure(&self, place: &Place) -> Result<(), Error> {
-        if self.anchored().folders.contains(&place.dir) {
+        if self.mounted()?.folders.contains(&place.dir) {
             return Ok(());
         }
         self.ensure_root()?;
@@ -155,17 +158,21 @@ impl Spool {
         if !self.sync {
             return Ok(());
         }
-        File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| Error::new("flush the folder", path, e))
+        let dir = File::open(path).map_err(|e| Error::new(OPEN_FOLDER, path, e))?;
+        dir.sync_all().map_err(|e| Error::new("flush the folder", path, e))
     }
 
     /// Makes the root where it is missing. Returns the directories made, outermost first.
     fn ensure_root(&self) -> Result<Vec<PathBuf>, Error> {
         // Held throughout: nobody may find a root that another thread has made and not flushed.
-        let mut anchored = self.anchored();
+        let mut anchored = self.mounted()?;
         if anchored.root {
             return Ok(Vec::new());
         }
         let made = make_missing(&self.root)?;
+        if anchored.mount.is_none() {
+            anchored.mount = Some(Mount::of(&self.root)?);
+        }
         for dir in &made {
             self.flush_dir(parent(dir))?;
         }
@@ -216,6 +223,18 @@ impl Spool {
 
     fn below<'a>(&self, maildir: &'a Path) -> std::path::Components<'a> {
         maildir.strip_prefix(&self.root).unwrap_or(maildir).components()
+    }
+
+    /// What is known of the folders, once it is sure that they still lie where they did.
+    fn mounted(&self) -> Result<MutexGuard<'_, Anchored>, Error> {
+        let mut anchored = self.anchored();
+        if let Some(mount) = &mut anchored.mount
+            && mount.check(&self.root)? == Change::Anew
+        {
+            anchored.root = false;
+            anchored.folders.clear();
+        }
+        Ok(anchored)
     }
 
     fn anchored(&self) -> MutexGuard<'_, Anchored> {

@@ -8,7 +8,9 @@ mod draft;
 mod error;
 mod folder;
 mod known;
+mod left;
 mod maildir;
+mod mount;
 mod name;
 mod notes;
 mod owner;
@@ -22,6 +24,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +37,7 @@ pub use template::Template;
 
 use draft::Placed;
 use known::{Known, Mark};
+use left::Left;
 use maildir::{Place, Spool};
 use notes::{Message, NOTES_LEN_MAX, NOTES_MAX, Notes};
 
@@ -85,6 +89,7 @@ struct Shared {
     template: Template,
     known: Known,
     notes: Notes,
+    left: Left,
 }
 
 impl Archive {
@@ -100,6 +105,7 @@ impl Archive {
                 template: settings.maildir,
                 known: Known::new(names_max),
                 notes: Notes::new(NOTES_LEN_MAX, NOTES_MAX),
+                left: Left::default(),
             }),
         }
     }
@@ -110,13 +116,20 @@ impl Archive {
     /// # Errors
     /// The step that failed.
     pub fn check(&self) -> Result<(), Error> {
-        self.shared.spool.probe(name::Unique::new().text())
+        self.shared.spool.probe(&name::Unique::new().draft())
     }
 
     /// Clears up after a program that died: commits what was prepared, removes what was not. To be called at start. Touches nobody else's files,
     /// nor those of a MailStore that still runs.
     pub fn recover(&self) -> Recovery {
         recover::recover(&self.shared, &recover::is_other_mailstore)
+    }
+
+    /// Tries again what the disk did not let us bring to its end, in a session that is over by now: above all prepared drafts that could not be moved to
+    /// their folders. To be called every few seconds; costs nothing where there is nothing to do. What fails again is in
+    /// [`Recovery::failed`], and is tried the next time.
+    pub fn catch_up(&self) -> Recovery {
+        recover::catch_up(&self.shared)
     }
 
     /// Begins a message for these destinations: one copy for each owner; the same owner twice counts once, the first wins.
@@ -132,7 +145,7 @@ impl Archive {
     ///
     /// Every draft holds a file open: hand over some dozens at a time, not a whole mailbox.
     pub fn keep_all(&self, drafts: Vec<Draft>) -> Vec<Result<Vec<Kept>, Error>> {
-        let placed = drafts.into_iter().map(Draft::keep).collect();
+        let placed = drafts.into_iter().map(|draft| draft.keep().unwrap_or_else(|e| vec![Err(e)])).collect();
         self.shared.settle(placed)
     }
 
@@ -178,8 +191,8 @@ impl Shared {
         Place::new(self.maildir(&to.owner), to.folder.dir_name())
     }
 
-    /// Flushes every folder that the drafts went to, or lie in already, once; those whose folder is not on disk have failed.
-    fn settle(&self, placed: Vec<Result<Vec<Placed>, Error>>) -> Vec<Result<Vec<Kept>, Error>> {
+    /// Flushes every folder that the drafts' copies went to, or lie in already, once; a draft has failed if one of its copies has.
+    fn settle(&self, placed: Vec<Vec<Result<Placed, Error>>>) -> Vec<Result<Vec<Kept>, Error>> {
         // The latest change of each folder: flushing that one covers the earlier.
         let mut latest: Vec<(Mark, Result<(), Error>)> = Vec::new();
         for Placed { mark, .. } in placed.iter().flatten().flatten() {
@@ -191,19 +204,52 @@ impl Shared {
         for (mark, result) in &mut latest {
             *result = self.known.flush(&self.spool, mark);
         }
-        let finish = |placed: Placed| {
+        let flushed = |placed: &Placed| {
             let same_leaf = |(other, _): &&(Mark, _)| other.same_leaf(&placed.mark);
             if let Some((_, Err(e))) = latest.iter().find(same_leaf) {
                 return Err(e.again());
             }
             // Mostly known by now. But another session's flush may have failed for this one alone.
-            self.known.flush(&self.spool, &placed.mark)?;
-            if let Some(path) = placed.left {
-                // What cannot be removed here is found to be a duplicate at the next start.
-                let _ = fs::remove_file(path);
-            }
-            Ok(placed.kept)
+            self.known.flush(&self.spool, &placed.mark)
         };
-        placed.into_iter().map(|placed| placed?.into_iter().map(finish).collect()).collect()
+        let finish = |placed: Placed| match (flushed(&placed), placed.left) {
+            (Ok(()), left) => {
+                left.into_iter().for_each(|(_, path)| self.remove(path));
+                Ok(placed.kept)
+            }
+            (Err(e), Some((place, path))) => {
+                self.left.prepared(place, path);
+                Err(e)
+            }
+            (Err(e), None) => {
+                if placed.prepared && e.is_before_flush() {
+                    self.left.unflushed(placed.mark);
+                }
+                Err(e)
+            }
+        };
+        let finish_all = |placed: Vec<Result<Placed, Error>>| {
+            // All of them, also where the first has failed.
+            let finished: Vec<Result<Kept, Error>> = placed.into_iter().map(|placed| finish(placed?)).collect();
+            finished.into_iter().collect()
+        };
+        placed.into_iter().map(finish_all).collect()
+    }
+
+    /// The marked message's folder is on disk; where it could not even be opened, later.
+    fn flush(&self, mark: &Mark) -> Result<(), Error> {
+        let flushed = self.known.flush(&self.spool, mark);
+        if flushed.as_ref().is_err_and(Error::is_before_flush) {
+            self.left.unflushed(mark.clone());
+        }
+        flushed
+    }
+
+    /// Removes a file of ours that stands for no message, now or later.
+    fn remove(&self, path: PathBuf) {
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => self.left.unwanted(path),
+            _ => {}
+        }
     }
 }

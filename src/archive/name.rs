@@ -1,7 +1,8 @@
 //! The names of files: unique over threads, processes and hosts, never used twice, and telling what they hold.
 //!
-//! A draft is `<seconds>.M<microseconds>P<pid>Q<count>.<host>`; a message is called the same with `,S=<octets>,H=<SHA-256>` behind
-//! it, and with `:2,S` if its owner sent it. No I/O but asking for the host's name.
+//! A message is called `<seconds>.M<microseconds>P<pid>Q<count>.<host>` with `,S=<octets>,H=<SHA-256>` behind it, and with `:2,S` if its owner
+//! sent it. A draft has `,mailstore` behind it instead: other programs use the rest of the name too (Python's `mailbox` does), and their
+//! drafts are not ours to remove. No I/O but asking for the host's name.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -18,6 +19,9 @@ pub(super) type Hash = [u8; 32];
 
 /// The flags of what the owner sent himself: seen.
 pub(super) const SENT_FLAGS: &str = ":2,S";
+
+/// Behind a draft's name.
+const DRAFT: &str = ",mailstore";
 
 /// The longest host part, octets.
 const HOST_LEN_MAX: usize = 64;
@@ -49,8 +53,8 @@ impl Unique {
     }
 
     /// The draft's name.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    pub(super) fn draft(&self) -> String {
+        format!("{}{DRAFT}", self.text)
     }
 
     /// The message's name.
@@ -127,9 +131,10 @@ pub(super) fn parse(name: &[u8]) -> Option<Parsed<'_>> {
     let (pid, rest) = number(rest.strip_prefix('P')?)?;
     let (count, rest) = number(rest.strip_prefix('Q')?)?;
     let rest = rest.strip_prefix('.')?;
-    let (host, prepared) = match rest.split_once(',') {
-        None => (rest, None),
-        Some((host, rest)) => {
+    let (host, rest) = rest.split_at(rest.find(',')?);
+    let prepared = match rest.strip_prefix(',')? {
+        _ if rest == DRAFT => None,
+        rest => {
             let (size, rest) = number(rest.strip_prefix("S=")?)?;
             let rest = rest.strip_prefix(",H=")?;
             let (hash, flags) = rest.split_at_checked(64)?;
@@ -139,7 +144,7 @@ pub(super) fn parse(name: &[u8]) -> Option<Parsed<'_>> {
                 _ => return None,
             };
             let hash = unhex(hash.as_bytes())?;
-            (host, Some(Prepared { size, hash, outgoing }))
+            Some(Prepared { size, hash, outgoing })
         }
     };
     let host_is_ours = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'\\');
@@ -188,7 +193,8 @@ mod tests {
     #[test]
     fn a_name_can_be_read_back() {
         let unique = Unique::new();
-        let draft = parse(unique.text().as_bytes()).unwrap();
+        let draft = unique.draft();
+        let draft = parse(draft.as_bytes()).unwrap();
         assert_eq!((draft.pid, draft.host), (std::process::id(), host()));
         assert_eq!(draft.prepared, None);
         assert!(is_live(draft.count));
@@ -247,7 +253,7 @@ mod tests {
     #[test]
     fn names_are_unique_over_threads() {
         let threads: Vec<_> = (0..4)
-            .map(|_| std::thread::spawn(|| (0..500).map(|_| Unique::new().text().to_string()).collect::<Vec<_>>()))
+            .map(|_| std::thread::spawn(|| (0..500).map(|_| Unique::new().draft()).collect::<Vec<_>>()))
             .collect();
         let names: HashSet<String> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(names.len(), 2000);

@@ -345,7 +345,7 @@ fn create(path: &Path) -> io::Result<File> {
 fn begin_anew(spool: &Spool, maildir: &Path, path: &Path, lines: &str) -> io::Result<()> {
     let unique = Unique::new();
     let place = Place::new(maildir.to_path_buf(), "");
-    let (file, tmp) = spool.create(&place, unique.text()).map_err(io::Error::other)?;
+    let (file, tmp) = spool.create(&place, &unique.draft()).map_err(io::Error::other)?;
     let replaced = write_at_once(&file, &[HEADER, lines].concat()).and_then(|()| fs::rename(&tmp, path));
     if replaced.is_err() {
         // What cannot be removed now is found at the next start.

@@ -1,24 +1,30 @@
 //! After a crash: what was prepared is committed, what was not is removed.
 //!
-//! Only files with one of our names are touched, only in a `tmp` where the template puts Maildirs, never through a symbolic link. A draft
-//! of another MailStore that still runs is left alone: one on this host by its process, one on another host by its age.
+//! Only files with one of our names are touched, only in a `tmp` where the template puts Maildirs. Symbolic links are followed down to the
+//! folders, as delivery does (an owner, a domain or a folder may lie on another disk), never to a `tmp` or a file. A draft of another MailStore that
+//! still runs is left alone: one on this host by its process, one on another host by its age.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
+use super::left::Work;
 use super::maildir::{Place, Spool};
 use super::name::{self, Hash, Parsed, Prepared};
 use super::{Shared, safe};
 
 /// After this time a draft of another host belongs to nobody.
 const FOREIGN_AGE_MAX_S: u64 = 7 * 24 * 60 * 60;
+/// The same for a prepared one: no session waits so long for an answer, and a mail server over the spool may clear its `tmp` after 36 hours. At worst it is
+/// kept once too often.
+const FOREIGN_PREPARED_AGE_MAX_S: u64 = 2 * 60 * 60;
 
 /// What was found at start.
 #[derive(Debug, Default)]
@@ -52,6 +58,31 @@ pub(super) fn recover(shared: &Shared, is_other: &dyn Fn(u32) -> bool) -> Recove
     let root = shared.spool.root().to_path_buf();
     run.probes(&root);
     run.descend(&root, 0);
+    run.found
+}
+
+/// What is remembered as left, and nothing else.
+pub(super) fn catch_up(shared: &Shared) -> Recovery {
+    let mut run = Run { shared, is_other: &|_| true, found: Recovery::default() };
+    let Some(Work { prepared, unflushed, unwanted }) = shared.left.take() else { return run.found };
+    unwanted.into_iter().for_each(|path| shared.remove(path));
+    for (place, path) in prepared {
+        let name = path.file_name().map(OsStrExt::as_bytes).and_then(name::parse);
+        let Some(wanted) = name.and_then(|name| name.prepared) else { continue };
+        if let Err(e) = run.commit(&place, &path, &wanted) {
+            // What does not hold what its name says never will.
+            let again = e.kind() != io::ErrorKind::InvalidData && path.exists();
+            run.found.failed.push(e);
+            if again {
+                shared.left.prepared(place, path);
+            }
+        }
+    }
+    for mark in unflushed {
+        if let Err(e) = shared.flush(&mark) {
+            run.found.failed.push(e);
+        }
+    }
     run.found
 }
 
@@ -96,7 +127,7 @@ impl Run<'_> {
         if depth == self.shared.template.depth() {
             return self.maildir(dir);
         }
-        for (name, _) in self.entries(dir, Metadata::is_dir) {
+        for name in self.dirs(dir) {
             if self.shared.template.leads(depth, name.as_os_str()) {
                 self.descend(&dir.join(name), depth + 1);
             }
@@ -105,7 +136,7 @@ impl Run<'_> {
 
     fn maildir(&mut self, maildir: &Path) {
         self.folder(&Place::new(maildir.to_path_buf(), ""));
-        for (name, _) in self.entries(maildir, Metadata::is_dir) {
+        for name in self.dirs(maildir) {
             if name.as_os_str().as_bytes().starts_with(b".") {
                 let dir = maildir.join(name);
                 let maildir = maildir.to_path_buf();
@@ -150,11 +181,15 @@ impl Run<'_> {
         // The time of the last change: the other one may be a message's date.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = u64::try_from(meta.ctime()).unwrap_or_default();
-        now.as_secs() < changed.saturating_add(FOREIGN_AGE_MAX_S)
+        let age_max_s = if parsed.prepared.is_some() { FOREIGN_PREPARED_AGE_MAX_S } else { FOREIGN_AGE_MAX_S };
+        now.as_secs() < changed.saturating_add(age_max_s)
     }
 
     fn commit(&mut self, place: &Place, path: &Path, prepared: &Prepared) -> Result<(), Error> {
-        let file = File::open(path).map_err(|e| Error::new("open the draft", path, e))?;
+        // What was put into its place meanwhile is not followed, nor waited for.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = file.map_err(|e| Error::new("open the draft", path, e))?;
         let (size, hash) = measure(&file).map_err(|e| Error::new("read the draft", path, e))?;
         if (size, hash) != (prepared.size, prepared.hash) {
             let cause =
@@ -182,7 +217,7 @@ impl Run<'_> {
             moved.map_err(|e| Error::new("rename a draft to", &to, e))?;
             Ok((false, lookup.insert(place, prepared.outgoing, name, &hash)))
         })?;
-        self.shared.known.flush(&self.shared.spool, &mark)?;
+        self.shared.flush(&mark)?;
         if duplicate {
             fs::remove_file(path).map_err(|e| Error::new("remove the draft", path, e))?;
         }
@@ -197,8 +232,18 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The directories in a directory, by name; a symbolic link to one is one.
+    fn dirs(&mut self, dir: &Path) -> Vec<PathBuf> {
+        let maybe = self.entries(dir, |meta| meta.is_dir() || meta.is_symlink());
+        maybe
+            .into_iter()
+            .filter(|(name, meta)| meta.is_dir() || dir.join(name).is_dir())
+            .map(|(name, _)| name)
+            .collect()
+    }
+
     /// What lies in a directory and is of this kind, symbolic links not followed. What is not there holds nothing.
-    fn entries(&mut self, dir: &Path, kind: fn(&Metadata) -> bool) -> Vec<(PathBuf, Metadata)> {
+    fn entries(&mut self, dir: &Path, kind: impl Fn(&Metadata) -> bool) -> Vec<(PathBuf, Metadata)> {
         let read = fs::read_dir(dir).and_then(|entries| {
             let mut found = Vec::new();
             for entry in entries {

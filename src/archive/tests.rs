@@ -340,10 +340,48 @@ fn a_rename_that_fails_removes_the_incoming_and_leaves_the_prepared() {
     let names: Vec<String> = spool.files().into_keys().filter(|name| name != "b/a/new").collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names[0].starts_with("b/a/tmp/") && names[1].starts_with("b/c/cur/"));
+    // As long as it cannot be done it is tried again; then it is done, once.
+    assert_eq!(spool.archive.catch_up().failed.len(), 1);
     fs::remove_file(spool.path("b/a/new")).unwrap();
-    let recovery = spool.archive.recover();
-    assert_eq!((recovery.kept.len(), recovery.failed.len()), (1, 0));
+    let caught_up = spool.archive.catch_up();
+    assert_eq!((caught_up.kept.len(), caught_up.failed.len()), (1, 0));
     assert_eq!(spool.files().keys().filter(|name| name.starts_with("b/a/new/")).count(), 1);
+    assert!(spool.archive.catch_up().kept.is_empty() && spool.archive.recover().kept.is_empty());
+}
+
+/// One owner's folder is in the way: the others' copies are in theirs all the same, flushed.
+#[test]
+fn one_owners_trouble_leaves_no_other_owners_copy_unflushed() {
+    let spool = Spool::new();
+    let mut draft = draft(&spool.archive, &[inbox("a@b"), inbox("c@b")], MESSAGE);
+    draft.prepare().unwrap();
+    fs::remove_dir(spool.path("b/a/new")).unwrap();
+    File::create(spool.path("b/a/new")).unwrap();
+    assert!(draft.commit().is_err());
+    let mark = spool
+        .archive
+        .shared
+        .known
+        .with(&spool.path("b/c"), |lookup| lookup.find(&Sha256::digest(MESSAGE).into(), MESSAGE.len() as u64));
+    assert!(mark.unwrap().is_flushed());
+}
+
+#[test]
+fn what_was_refused_and_could_not_be_removed_is_removed_later_and_never_kept() {
+    let spool = Spool::new();
+    let mut draft = draft(&spool.archive, &[inbox("a@b")], MESSAGE);
+    draft.prepare().unwrap();
+    let path = spool.path(&spool.only_file());
+    // A folder of that name cannot be removed as a file.
+    let aside = spool.dir.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    draft.discard();
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    let caught_up = spool.archive.catch_up();
+    assert!(caught_up.kept.is_empty() && caught_up.failed.is_empty());
+    assert!(spool.files().is_empty());
 }
 
 /// `/dev/full` is a file that a write always fails on for want of space.
@@ -569,12 +607,12 @@ fn a_prepared_copy_is_removed_only_after_the_other_is_on_disk() {
     second.prepare().unwrap();
     let to_flush = first.place_unsettled();
     let found = second.place_unsettled();
-    assert!(found[0].kept.duplicate && found[0].left.as_ref().unwrap().exists());
+    assert!(found[0].kept.duplicate && found[0].left.as_ref().unwrap().1.exists());
     // The first session's flush fails, or never happens: the second does its own.
     drop(to_flush);
     let left = found[0].left.clone().unwrap();
-    assert!(spool.archive.shared.settle(vec![Ok(found)])[0].is_ok());
-    assert!(!left.exists());
+    assert!(spool.archive.shared.settle(vec![found.into_iter().map(Ok).collect()])[0].is_ok());
+    assert!(!left.1.exists());
     spool.only_file();
 }
 
@@ -588,7 +626,7 @@ fn a_flush_that_failed_in_between_spares_the_rest_of_a_batch() {
     });
     let two = placed[1].take().unwrap();
     spool.archive.shared.known.fail_flush(&two[0].mark);
-    let rest = placed.into_iter().flatten().map(Ok).collect();
+    let rest = placed.into_iter().flatten().map(|placed| placed.into_iter().map(Ok).collect()).collect();
     let results = spool.archive.shared.settle(rest);
     assert!(results[0].is_err() && results[1].is_ok());
     // What may be lost in a power cut is kept anew.
@@ -664,11 +702,11 @@ fn leave(spool: &Spool, folder: &str, name: &str, content: &[u8]) -> String {
 }
 
 fn left_name(pid: u32, host: &str) -> String {
-    format!("1700000000.M000001P{pid}Q1.{host}")
+    format!("1700000000.M000001P{pid}Q1.{host},mailstore")
 }
 
 fn prepared_name(pid: u32, host: &str, message: &[u8], flags: &str) -> String {
-    format!("{},S={},H={}{flags}", left_name(pid, host), message.len(), sha256(message))
+    format!("1700000000.M000001P{pid}Q1.{host},S={},H={}{flags}", message.len(), sha256(message))
 }
 
 const DEAD: u32 = 4_000_000_000;
@@ -731,15 +769,15 @@ fn what_belongs_to_others_stays() {
     let coming = draft(&spool.archive, &[inbox("a@b")], b"coming");
     let mut prepared = draft(&spool.archive, &[inbox("a@b")], b"prepared");
     prepared.prepare().unwrap();
-    // Not a file; not at the depth of Maildirs; behind a link.
+    // Not a file; not at the depth of Maildirs; behind a link in the place of a `tmp` or a file.
     fs::create_dir(spool.path(&format!("b/a/tmp/{}", left_name(DEAD, this)))).unwrap();
     fs::create_dir(spool.path("tmp")).unwrap();
     fs::write(spool.path("tmp").join(left_name(DEAD, this)), b"x").unwrap();
     let outside = spool.dir.path().join("outside/tmp");
     fs::create_dir_all(&outside).unwrap();
     fs::write(outside.join(left_name(DEAD, this)), b"x").unwrap();
-    symlink(spool.dir.path().join("outside"), spool.path("b/link")).unwrap();
-    symlink(spool.dir.path().join("outside"), spool.path("b/a/.link")).unwrap();
+    fs::create_dir_all(spool.path("b/link")).unwrap();
+    symlink(&outside, spool.path("b/link/tmp")).unwrap();
     symlink("/etc/passwd", spool.path(&format!("b/a/tmp/{}", prepared_name(DEAD, this, b"y", "")))).unwrap();
     let before = spool.files();
     let recovery = recover::recover(&spool.archive.shared, &|pid| pid == 7);
@@ -762,6 +800,29 @@ fn a_prepared_draft_that_does_not_hold_what_it_says_is_reported_and_stays() {
     assert_eq!(recovery.failed.len(), 2);
     assert_eq!(recovery.failed[0].kind(), io::ErrorKind::InvalidData);
     assert_eq!(spool.files(), before);
+}
+
+/// Python's `mailbox` calls its drafts as we call the beginning of ours.
+#[test]
+fn drafts_of_other_programs_stay() {
+    let spool = Spool::new();
+    leave(&spool, "", &format!("1700000000.M123456P{DEAD}Q1.{}", name::host()), b"half");
+    assert_eq!(spool.archive.recover().removed, 0);
+    assert_eq!(spool.files().len(), 1);
+}
+
+#[test]
+fn recovery_follows_links_where_delivery_does() {
+    let spool = Spool::new();
+    let sent = leave(&spool, ".Sent", &prepared_name(DEAD, name::host(), MESSAGE, ":2,S"), MESSAGE);
+    let [domain, folder] = ["domain", "folder"].map(|name| spool.dir.path().join(name));
+    fs::rename(spool.path("b/a/.Sent"), &folder).unwrap();
+    symlink(&folder, spool.path("b/a/.Sent")).unwrap();
+    fs::rename(spool.path("b"), &domain).unwrap();
+    symlink(&domain, spool.path("b")).unwrap();
+    let recovery = spool.archive.recover();
+    assert_eq!((recovery.kept.len(), recovery.failed.len()), (1, 0));
+    assert!(folder.join("cur").join(sent).exists());
 }
 
 #[test]
@@ -792,7 +853,7 @@ fn this_process_is_no_other() {
 #[test]
 fn the_states_that_a_crash_can_leave() {
     let both = [to("a@b", "Sent", true), inbox("c@b")];
-    let old = name::Unique::new().text().to_string();
+    let old = name::Unique::new().draft();
     let old_pid = format!("P{}Q", std::process::id());
     // A copy of the spool with all names those of a process that is no more.
     let crash = |spool: &Spool| {

@@ -275,7 +275,7 @@ impl Keeper {
             Err(e) => {
                 for Destination { owner, folder, .. } in to {
                     log::error!(
-                        "{} not in its folder yet owner={owner} folder={folder} reason={e}; it lies in tmp and is kept at the next start",
+                        "{} not in its folder yet owner={owner} folder={folder} reason={e}; it is tried again every few seconds, and at the next start",
                         self.label
                     );
                 }

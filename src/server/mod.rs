@@ -11,6 +11,7 @@ mod listener;
 mod privileges;
 mod proxy;
 mod session;
+mod tend;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use self::counters::Registry;
 use self::limits::Limits;
 use self::listener::{Listener, bind};
 use self::proxy::Proxy;
+use self::tend::Tending;
 use crate::archive::{self, Archive, Template};
 use crate::config::{self, Config, Fault};
 use crate::logging::{self, READY_TARGET};
@@ -73,6 +75,8 @@ pub struct Server {
     recovered: BTreeSet<PathBuf>,
     world: Arc<World>,
     listening: Vec<Listening>,
+    /// Of every archive that a session may still use.
+    tended: Vec<Tending>,
     stop_all: OwnedFd,
 }
 
@@ -105,8 +109,9 @@ impl Server {
             let listener = Listener::start(&world, socket, Arc::clone(&proxies[index])).map_err(machine)?;
             listening.push(Listening { key, listener });
         }
+        let tended = vec![Tending::start(archive.clone()).map_err(machine)?];
         let recovered = BTreeSet::from([config.shared.spool.clone()]);
-        let server = Server { config, archive, recovered, world, listening, stop_all };
+        let server = Server { config, archive, recovered, world, listening, tended, stop_all };
         server.tell_listeners();
         log::info!(target: READY_TARGET, "ready");
         Ok(server)
@@ -164,6 +169,12 @@ impl Server {
                 Err(e) => return Err(vec![general(&config, format!("the machine has no room: {e}"))]),
             }
         }
+        if !same_archive(&self.config, &config) {
+            match Tending::start(archive.clone()) {
+                Ok(tending) => self.tended.push(tending),
+                Err(e) => return Err(vec![general(&config, format!("the machine has no room: {e}"))]),
+            }
+        }
         // Nothing can fail from here on.
         if self.recovered.insert(config.shared.spool.clone()) {
             clear_up(&archive);
@@ -192,7 +203,7 @@ impl Server {
     /// Stops accepting, waits for the sessions within `shutdown_grace`, then sends the rest away. All threads have done their
     /// work when this returns, but for a few seconds that a peer may take at most.
     pub fn stop(self) {
-        let Server { config, world, listening, stop_all, .. } = self;
+        let Server { config, world, listening, tended, stop_all, .. } = self;
         drop(listening);
         let grace = config.shared.shutdown_grace;
         log::info!("stopping, {} sessions are open, waiting for {} s at most", world.limits.open(), grace.as_secs());
@@ -206,6 +217,7 @@ impl Server {
                 );
             }
         }
+        drop(tended);
         for line in world.counters.lines(world.limits.open()) {
             log::info!("{line}");
         }
@@ -308,6 +320,16 @@ fn same_archive(old: &Config, new: &Config) -> bool {
 /// Logs what a program that died had left.
 fn clear_up(archive: &Archive) {
     let found = archive.recover();
+    tell_kept(&found);
+    if found.removed > 0 {
+        log::info!("recovery removed {} unfinished drafts", found.removed);
+    }
+    for e in &found.failed {
+        log::error!("recovery: {e}");
+    }
+}
+
+fn tell_kept(found: &archive::Recovery) {
     for one in &found.kept {
         let event = if one.duplicate { "duplicate" } else { "kept" };
         let folder = if one.folder.is_empty() { "INBOX" } else { one.folder.trim_start_matches('.') };
@@ -318,12 +340,6 @@ fn clear_up(archive: &Archive) {
             one.size,
             one.hash
         );
-    }
-    if found.removed > 0 {
-        log::info!("recovery removed {} unfinished drafts", found.removed);
-    }
-    for e in &found.failed {
-        log::error!("recovery: {e}");
     }
 }
 

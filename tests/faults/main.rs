@@ -5,9 +5,11 @@
 //! mail host is our own, in memory; the clients are as simple as can be, for every connection may break at any time.
 
 mod client;
+mod disk;
 mod kill;
 #[path = "../../examples/mailhost/mod.rs"]
 mod mailhost;
+mod mount;
 mod powercut;
 mod scenario;
 mod shim;

@@ -6,8 +6,8 @@
  *   SHIM_TRACE    every step is appended to this file as it was done, see below; none: nothing is recorded
  *   SHIM_KILL     the process ends by SIGKILL before the step of this number (1 is the first)
  *   SHIM_HALF     with SHIM_KILL: if that step is a write, its first half is done
- *   SHIM_RULES    a file of lines "CALL ERRNO SKIP PART": the call fails with that errno where its path holds PART ("-": any), but for the
- *                 first SKIP times. Read before every call: a test may change it while the program runs. An errno of 0 for
+ *   SHIM_RULES    a file of lines "CALL ERRNO SKIP PART": the call fails with that errno where its path (or one of the two) holds PART ("-":
+ *                 any), but for the first SKIP times. Read before every call: a test may change it while the program runs. An errno of 0 for
  *                 a write: only half of it is done.
  *
  * A step in the trace is "NUMBER CALL ARGUMENTS\n"; for write, send and recv so many raw octets and a "\n" follow:
@@ -234,10 +234,12 @@ int ftruncate64(int fd, off_t length) {
 
 /* One path, or two. */
 #define NAME(call, path, to, action) \
+    char both[2 * PATH_MAX]; \
+    snprintf(both, sizeof both, "%s %s", path, to); \
     pthread_mutex_lock(&lock); \
     int half = 0, done = -1; \
     step(); \
-    if (!fails(call, path, &half)) done = (action); \
+    if (!fails(call, both, &half)) done = (action); \
     if (!done && *(to)) record(NULL, 0, call " %s %s", path, to); \
     if (!done && !*(to)) record(NULL, 0, call " %s", path); \
     pthread_mutex_unlock(&lock); \

@@ -49,8 +49,13 @@ impl Proxy {
     /// The same with more in its environment; none where a signal ended it before it was ready.
     pub fn try_start_in(dir: &Path, environment: &[(&str, OsString)]) -> Option<Proxy> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_start_proxies"));
-        command.arg("-c").arg(dir.join("mailstore.ini")).env_remove("RUST_LOG");
         command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Proxy::launch(dir, command)
+    }
+
+    /// The same by a command that starts it with the arguments behind its own, and becomes it.
+    pub fn launch(dir: &Path, mut command: Command) -> Option<Proxy> {
+        command.arg("-c").arg(dir.join("mailstore.ini")).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start_proxies");
         let log = Arc::new(Mutex::new(String::new()));

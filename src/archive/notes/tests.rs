@@ -584,7 +584,7 @@ fn a_file_that_is_full_is_begun_anew() {
 fn a_draft_of_new_notes_is_removed_by_recovery() {
     let mailbox = Mailbox::new();
     mailbox.put(1);
-    let left = mailbox.maildir().join("tmp").join(format!("1.M1P4294967295Q1.{}", name::host()));
+    let left = mailbox.maildir().join("tmp").join(format!("1.M1P4294967295Q1.{},mailstore", name::host()));
     fs::write(&left, HEADER).unwrap();
     assert_eq!(mailbox.another().recover().removed, 1);
     assert!(!left.exists() && mailbox.has(1));
