@@ -142,3 +142,33 @@ fn a_message_sent_in_chunks_survives_a_kill_before_every_step() {
 fn a_message_for_several_owners_survives_a_kill_before_every_step() {
     killed_before_every_step(&scenario::SMTP_RECIPIENTS);
 }
+
+/// A crash in the middle of clearing up after a crash that left two owners' copies prepared.
+#[test]
+fn a_kill_before_every_step_of_a_recovery_loses_nothing() {
+    let scenario = &scenario::SMTP_RECIPIENTS;
+    let stage = Stage::new(scenario.kind, scenario.more);
+    let shim = Shim::build(&stage.lab);
+    let killer = Killer { scenario, stage, shim };
+    let plain = killer.run(None, false);
+    // Both owners' copies of the last message are prepared, and neither is in its folder.
+    let to_folder =
+        |step: &&shim::Step| matches!(&step.what, What::Rename { to, .. } if to.to_string_lossy().contains("/new/"));
+    let last = plain.steps.iter().filter(to_folder).nth_back(1).expect("renames into new").number;
+    let mut runs = 0;
+    for step in 1.. {
+        let left = killer.run(Some(last), false);
+        let spool = left.dir.join("mailSpool");
+        let orders = Orders { kill: Some(step), ..Orders::default() };
+        let proxy = Proxy::try_start_in(&left.dir, &killer.shim.environment(&spool, &orders));
+        let survived = proxy.map(Proxy::stop).is_some();
+        killer.check(&left, &format!("killed before step {step} of the recovery"));
+        std::fs::remove_dir_all(&left.dir).unwrap();
+        runs += 1;
+        if survived {
+            break;
+        }
+    }
+    println!("{runs} runs");
+    assert!(runs > 10, "only {runs} runs: there was nothing to recover");
+}
