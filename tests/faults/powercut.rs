@@ -14,6 +14,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use mailstore::archive::{Archive, Settings, Template};
 
@@ -248,14 +249,19 @@ struct Record {
     steps: Vec<Step>,
 }
 
-fn record(scenario: &Scenario, shared: &str) -> Record {
+fn record(scenario: &Scenario, shared: &str, clients: usize) -> Record {
     let stage = Stage::new(scenario.kind, scenario.more);
     let shim = Shim::build(&stage.lab);
     let dir = stage.folder(shared);
     let (root, trace) = (dir.join("mailSpool"), dir.join("trace"));
     let environment = shim.environment(&root, &Orders { trace: Some(&trace), ..Orders::default() });
     let proxy = Proxy::try_start_in(&dir, &environment).expect("the program, undisturbed");
-    scenario.play(proxy.port(&format!("{}:x", scenario.kind.key()))).unwrap();
+    let port = proxy.port(&format!("{}:x", scenario.kind.key()));
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| scenario.play(port).unwrap());
+        }
+    });
     proxy.stop();
     Spool::at(&root).holds(&scenario.whole());
     Record { stage, root, steps: shim::read(&trace) }
@@ -304,7 +310,11 @@ fn is_kept(spool: &Path, one: &Expected) -> bool {
 }
 
 fn survives_every_power_cut(scenario: &Scenario) {
-    let record = record(scenario, "sync = yes");
+    survives_every_power_cut_with(scenario, 1);
+}
+
+fn survives_every_power_cut_with(scenario: &Scenario, clients: usize) {
+    let record = record(scenario, "sync = yes", clients);
     let count = cut(scenario, &record, |spool, owed, when| {
         holds_at_least(spool, owed, when);
         true
@@ -353,11 +363,18 @@ fn a_message_for_several_owners_survives_every_power_cut() {
     survives_every_power_cut(&scenario::SMTP_RECIPIENTS);
 }
 
+/// What one session finds to be there already, another may have put there a moment ago.
+#[test]
+fn the_same_messages_in_two_sessions_at_once_survive_every_power_cut() {
+    survives_every_power_cut_with(&scenario::POP3_RETR, 2);
+    survives_every_power_cut_with(&scenario::IMAP_APPEND, 2);
+}
+
 /// What `sync = no` means, and that the model finds it.
 #[test]
 fn without_flushing_a_power_cut_loses_mail() {
     for scenario in [scenario::POP3_RETR, scenario::SMTP_DATA] {
-        let record = record(&scenario, "sync = no");
+        let record = record(&scenario, "sync = no", 1);
         let mut lost = 0;
         cut(&scenario, &record, |spool, owed, _| {
             lost += owed.iter().filter(|one| !is_kept(spool, one)).count();

@@ -1,5 +1,6 @@
 //! Sessions of all three protocols in which a message comes or goes, and what the archive owes from which octet on.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -206,16 +207,15 @@ impl Scenario {
 
     /// What is owed after these steps, by what the program has sent to its client and to the server behind this port.
     pub(crate) fn owed(&self, steps: &[Step], server: u16) -> Vec<Expected> {
-        let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
+        let mut streams: BTreeMap<(u16, u16), Vec<u8>> = BTreeMap::new();
         for step in steps {
-            if let What::Send { port, bytes } = &step.what {
-                let stream = if *port == server { &mut to_server } else { &mut to_client };
-                stream.extend_from_slice(bytes);
+            if let What::Send { port, local, bytes } = &step.what {
+                streams.entry((*port, *local)).or_default().extend_from_slice(bytes);
             }
         }
         let said = |mark: &Mark| {
-            let stream = if mark.to == Peer::Client { &to_client } else { &to_server };
-            stream.windows(mark.octets.len()).any(|window| window == mark.octets)
+            let mut streams = streams.iter().filter(|((port, _), _)| (*port == server) == (mark.to == Peer::Server));
+            streams.any(|(_, stream)| stream.windows(mark.octets.len()).any(|window| window == mark.octets))
         };
         (self.marks)().into_iter().filter(said).flat_map(|mark| mark.expected).collect()
     }

@@ -12,7 +12,7 @@
  *
  * A step in the trace is "NUMBER CALL ARGUMENTS\n"; for write, send and recv so many raw octets and a "\n" follow:
  *   create INODE PATH | write INODE OFFSET LENGTH | truncate INODE LENGTH | sync INODE | syncdir PATH | mkdir PATH | rmdir PATH
- *   rename FROM TO | link FROM TO | unlink PATH | send PORT LENGTH | recv PORT LENGTH        (PORT: the peer's)
+ *   rename FROM TO | link FROM TO | unlink PATH | send PORT LOCAL LENGTH | recv PORT LENGTH        (the peer's port, and our own)
  * One lock is held over a call and its record, so that the order of the trace is the order in which things happened. A path
  * with a blank in it would spoil the trace: tests make none.
  */
@@ -272,11 +272,11 @@ int linkat(int fd, const char *from, int fd_to, const char *to, int flags) {
 
 /* ---- connections ---- */
 
-/* The peer's port; 0 where it is no connection over IP. */
-static int port_of(int fd) {
+/* The port of one end; 0 where it is no connection over IP. */
+static int port_of(int fd, int (*name)(int, struct sockaddr *, socklen_t *)) {
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
-    if (getpeername(fd, (struct sockaddr *)&peer, &length)) return 0;
+    if (name(fd, (struct sockaddr *)&peer, &length)) return 0;
     if (peer.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&peer)->sin_port);
     if (peer.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&peer)->sin6_port);
     return 0;
@@ -284,12 +284,12 @@ static int port_of(int fd) {
 
 ssize_t send(int fd, const void *data, size_t length, int flags) {
     NEXT(send);
-    int port = port_of(fd);
+    int port = port_of(fd, getpeername);
     if (!port) return next(fd, data, length, flags);
     pthread_mutex_lock(&lock);
     step();
     ssize_t done = next(fd, data, length, flags);
-    if (done > 0) record(data, done, "send %d %ld", port, (long)done);
+    if (done > 0) record(data, done, "send %d %d %ld", port, port_of(fd, getsockname), (long)done);
     pthread_mutex_unlock(&lock);
     return done;
 }
@@ -298,7 +298,7 @@ ssize_t send(int fd, const void *data, size_t length, int flags) {
 ssize_t recv(int fd, void *data, size_t length, int flags) {
     NEXT(recv);
     ssize_t done = next(fd, data, length, flags);
-    int port = done > 0 ? port_of(fd) : 0;
+    int port = done > 0 ? port_of(fd, getpeername) : 0;
     if (!port) return done;
     pthread_mutex_lock(&lock);
     step();

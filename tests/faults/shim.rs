@@ -86,9 +86,10 @@ pub(crate) enum What {
     Unlink {
         path: PathBuf,
     },
-    /// To the peer with this port.
+    /// To the peer with this port, from this one of ours.
     Send {
         port: u16,
+        local: u16,
         bytes: Vec<u8>,
     },
     Receive,
@@ -124,8 +125,8 @@ pub(crate) fn read(trace: &Path) -> Vec<Step> {
             "rename" => What::Rename { from: path(2), to: path(3) },
             "link" => What::Link { from: path(2), to: path(3) },
             "unlink" => What::Unlink { path: path(2) },
-            "send" => match payload(number(3)) {
-                Some(bytes) => What::Send { port: number(2) as u16, bytes },
+            "send" => match payload(number(4)) {
+                Some(bytes) => What::Send { port: number(2) as u16, local: number(3) as u16, bytes },
                 None => break,
             },
             "recv" => match payload(number(3)) {
