@@ -157,7 +157,8 @@ fn readable(text: &str) -> String {
     let reason = rest.split(':').next().unwrap_or(rest);
     let verdict = rest.rsplit_once(": (").and_then(|(_, verdict)| verdict.strip_suffix(')'));
     let help = [
-        ("mismatch", "the certificate is for another name than upstream's"),
+        ("hostname mismatch", "the certificate is for another name than upstream's"),
+        ("IP address mismatch", "the certificate is for another name than upstream's"),
         ("issuer certificate", "where the server is the right one, name a file with its authority in upstream_ca"),
         ("self-signed", "where the server is the right one, name a file with this certificate in upstream_ca"),
         ("wrong version number", "the other side does not speak TLS at this port from the start"),
@@ -275,6 +276,12 @@ mod tests {
                 "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (hostname mismatch)",
                 "certificate verify failed: hostname mismatch (the certificate is for another name than upstream's)",
             ),
+            (
+                "error:0A000086:SSL routines:f:certificate verify failed:f.c:1: (IP address mismatch)",
+                "certificate verify failed: IP address mismatch (the certificate is for another name than upstream's)",
+            ),
+            // Of a client that sends rubbish: no certificate is to blame.
+            ("error:0A00009F:SSL routines:f:length mismatch:f.c:1:", "length mismatch"),
             (
                 "error:0A000086:SSL routines:f:certificate verify failed:f.c:1: (certificate has expired)",
                 "certificate verify failed: certificate has expired",
