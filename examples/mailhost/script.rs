@@ -43,6 +43,11 @@ impl Script {
         self.add(Entry { kind, start: start.to_owned(), act, once: false });
     }
 
+    /// Nothing of it any more.
+    pub(crate) fn clear(&self) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn add(&self, entry: Entry) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }

@@ -58,6 +58,11 @@ impl Wire {
         Ok(())
     }
 
+    /// What lies below: for addresses, and for an end in disorder.
+    pub(crate) fn tcp(&self) -> io::Result<&TcpStream> {
+        self.stream.get_ref().tcp()
+    }
+
     pub(super) fn cut_after(&mut self, octets: usize) {
         self.left = Some(octets);
     }
@@ -86,13 +91,13 @@ impl Wire {
 
     /// Whether the other side says something (or goes away) within this time.
     pub(super) fn is_spoken_to(&mut self, within: Duration) -> io::Result<bool> {
-        self.stream.get_ref().tcp()?.set_read_timeout(Some(within))?;
+        self.tcp()?.set_read_timeout(Some(within))?;
         let heard = match self.stream.fill_buf() {
             Ok(_) => Ok(true),
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(false),
             Err(e) => Err(e),
         };
-        self.stream.get_ref().tcp()?.set_read_timeout(Some(self.wait))?;
+        self.tcp()?.set_read_timeout(Some(self.wait))?;
         heard
     }
 

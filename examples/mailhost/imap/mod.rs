@@ -1,4 +1,4 @@
-//! IMAP4rev1 (RFC 3501) with LITERAL+, UIDPLUS, IDLE, SPECIAL-USE: what mail programs need to show folders, read, file and delete.
+//! IMAP4rev1 (RFC 3501) with LITERAL+, UIDPLUS, MOVE, IDLE, SPECIAL-USE: what mail programs need to show folders, read, file and delete.
 //! Not known: the structure of MIME messages (BODYSTRUCTURE, single parts).
 
 mod fetch;
@@ -39,7 +39,7 @@ const NONEXISTENT: &str = "NO [NONEXISTENT] no such folder";
 
 fn capabilities(client: &Client<'_>) -> String {
     let tls = if client.tls { "" } else { " STARTTLS" };
-    format!("IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN UIDPLUS IDLE NAMESPACE SPECIAL-USE{tls}")
+    format!("IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN UIDPLUS MOVE IDLE NAMESPACE SPECIAL-USE{tls}")
 }
 
 struct Session<'a> {

@@ -1,4 +1,4 @@
-//! What a session does with the folder that it has selected: FETCH, SEARCH, STORE, EXPUNGE, COPY.
+//! What a session does with the folder that it has selected: FETCH, SEARCH, STORE, EXPUNGE, COPY, MOVE.
 
 use std::io;
 
@@ -41,7 +41,9 @@ impl Session<'_> {
         Ok(match (name, texts) {
             ("FETCH", [set, items]) => self.fetch(user, selected, set, items, by_uid)?,
             ("SEARCH", [..]) => self.search(selected, arguments, by_uid)?,
-            ("STORE" | "EXPUNGE", _) if selected.read_only => "NO the folder was opened to be read only".to_owned(),
+            ("STORE" | "EXPUNGE" | "MOVE", _) if selected.read_only => {
+                "NO the folder was opened to be read only".to_owned()
+            }
             ("STORE", [set, how, flags @ ..]) => self.store(user, selected, set, how, &flags.join(" "), by_uid)?,
             ("EXPUNGE", []) => {
                 self.expunge(user, selected, "1:*");
@@ -52,6 +54,7 @@ impl Session<'_> {
                 "OK done".to_owned()
             }
             ("COPY", [set, folder]) => self.copy(user, selected, set, &folder_name(folder), by_uid),
+            ("MOVE", [set, folder]) => self.move_to(user, selected, set, &folder_name(folder), by_uid)?,
             _ => self.any_time(name)?,
         })
     }
@@ -159,5 +162,25 @@ impl Session<'_> {
             return "OK nothing to copy".to_owned();
         }
         format!("OK [COPYUID {UIDVALIDITY} {} {}] done", from.join(","), to.join(","))
+    }
+
+    /// RFC 6851: a copy, told of in a response of its own; the EXPUNGEs follow as ever.
+    fn move_to(
+        &mut self,
+        user: &str,
+        selected: &Selected,
+        set: &str,
+        folder: &str,
+        by_uid: bool,
+    ) -> io::Result<String> {
+        let copied = self.copy(user, selected, set, folder, by_uid);
+        if !copied.starts_with("OK") {
+            return Ok(copied);
+        }
+        let gone: Vec<u32> =
+            selected.find(set, by_uid).iter().map(|(index, _)| selected.messages[*index].uid).collect();
+        self.client.mail.change(user, &selected.folder, |all| all.retain(|one| !gone.contains(&one.uid)));
+        self.client.wire.say(format!("* {copied}"))?;
+        Ok("OK moved".to_owned())
     }
 }
