@@ -113,6 +113,8 @@ impl<'a> Course<'a> {
         let rhythm = Rhythm::new(self.time);
         let [mut sample, mut pace, mut reload, mut disturb, mut idle, mut table] =
             [rhythm.sample, rhythm.pace, rhythm.reload, rhythm.disturb, rhythm.idle, rhythm.table].map(Turn::new);
+        // Before anything happened: the measure for all that follows.
+        self.rest(proxies);
         let mut cpu_s = self.cpu_s(proxies);
         while self.begun.elapsed() < self.time && !interrupted.load(Ordering::SeqCst) {
             thread::sleep(TICK);

@@ -155,9 +155,11 @@ impl Lines {
             let reason = line.split_once("reason=").map_or("", |(_, reason)| reason);
             self.notebook.count(format_args!("not kept: {}", shape(reason)));
             let is_provoked = reason.contains("max_message_size")
-                || self.notebook.is_disturbed(at, at)
-                // Not the disk's fault, which no client can provoke.
-                || connection.is_some_and(|one| one.is_fault) && !reason.starts_with("cannot ");
+                || match reason.starts_with("cannot ") {
+                    // No client can provoke that.
+                    true => self.notebook.is_disk_disturbed(at),
+                    false => self.notebook.is_disturbed(at, at) || connection.is_some_and(|one| one.is_fault),
+                };
             if !is_provoked {
                 let scenario = connection.map_or("of an unknown client", |one| one.scenario);
                 self.notebook.finding(format_args!("not kept, and nothing provoked it ({scenario}): {line}"));

@@ -148,6 +148,7 @@ fn soak(asked: &Asked) -> Outcome<ExitCode> {
     let mut course = Course::new(&world, asked.time, asked.load_percent);
     thread::scope(|scope| {
         let _ends = Ends(&world.gate);
+        world.gate.close();
         clients::start(scope, &world);
         scope.spawn(|| course::sweep_on(&world));
         course.run(&mut proxies, &interrupted);

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// So long after the end of a disturbance its consequences may still show: a session may finish what was due for as long as it lives.
 const AFTERMATH: Duration = Duration::from_secs(45);
+/// The same of a disk that cannot be written: what it did not take is told at once.
+const AFTERMATH_OF_DISK: Duration = Duration::from_secs(3);
 /// What is told of one kind; the rest is counted.
 const TOLD_MAX: usize = 40;
 /// Figures of different names.
@@ -93,10 +95,19 @@ impl Notebook {
 
     /// Whether a disturbance may have had to do with what happened between these moments.
     pub(crate) fn is_disturbed(&self, from: Instant, to: Instant) -> bool {
+        self.meets(from, to, AFTERMATH)
+    }
+
+    /// The same of a line that tells that the disk did not take a message.
+    pub(crate) fn is_disk_disturbed(&self, at: Instant) -> bool {
+        self.meets(at, at, AFTERMATH_OF_DISK)
+    }
+
+    fn meets(&self, from: Instant, to: Instant, aftermath: Duration) -> bool {
         let meets = |(begun, ended): &(Instant, Option<Instant>)| {
-            *begun <= to && ended.is_none_or(|ended| ended + AFTERMATH >= from)
+            *begun <= to && ended.is_none_or(|ended| ended + aftermath >= from)
         };
-        lock(&self.disturbances).iter().rev().any(meets)
+        lock(&self.disturbances).iter().any(meets)
     }
 
     pub(crate) fn connected(&self, port: u16, connection: Connection) {

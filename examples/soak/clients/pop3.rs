@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::mailhost::{INBOX, Kind, Message, Wire};
-use crate::messages::{PASSWORD, hash};
+use crate::messages::{PASSWORD, SIZE_MAX, hash};
 use crate::proxies::Door;
 use crate::world::{Failure, Result, Run};
 
@@ -26,10 +26,17 @@ pub(crate) fn session(run: &mut Run<'_>) -> Result<()> {
     pop3.lines("LIST")?;
     for line in pop3.lines("UIDL")? {
         let (number, uid) = line.split_once(" uid-").ok_or_else(|| Failure::Answer(format!("UIDL: {line}")))?;
-        let mut deletes = true;
+        let (message, mut deletes) = (at_host.get(&uid.parse().unwrap_or_default()), true);
         match run.random.below(10) {
             0..5 => read(run, &mut pop3, &format!("RETR {number}"), "POP3 RETR")?,
-            5 => read(run, &mut pop3, &format!("TOP {number} 1000000"), "POP3 TOP of all")?,
+            5 => {
+                let read = read(run, &mut pop3, &format!("TOP {number} 1000000"), "POP3 TOP of all");
+                if message.is_some_and(|message| message.bytes.len() > SIZE_MAX) {
+                    // The answer tells no size, so some of it had passed before it was too much: the session is over.
+                    return Ok(());
+                }
+                read?;
+            }
             6 => {
                 pop3.wire.say(format!("TOP {number} 2"))?;
                 if pop3.answer()?.starts_with("+OK") {
@@ -42,7 +49,7 @@ pub(crate) fn session(run: &mut Run<'_>) -> Result<()> {
         if deletes {
             pop3.wire.say(format!("DELE {number}"))?;
             let deleted = pop3.answer()?.starts_with("+OK");
-            match at_host.get(&uid.parse().unwrap_or_default()) {
+            match message {
                 Some(message) if deleted => run.completed(hash(&message.bytes), "POP3 DELE"),
                 _ => run.world.notebook.count(if deleted { "POP3: deleted" } else { "POP3: DELE refused" }),
             }
