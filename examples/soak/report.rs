@@ -72,6 +72,9 @@ pub(crate) fn print(world: &World, time: Duration, figures: &Figures, idle: &[(f
         }
     }
     say!("start_proxies, the most while busy: {}", sample(&figures.peak));
+    if idle.iter().any(|(_, sample)| sample.fds.is_none()) {
+        say!("(its file descriptors are hidden from this user: run the soak as root to have them counted)");
+    }
     say!("start_proxies when no session is open:");
     let end = idle.last().map_or(0.0, |(at, _)| *at);
     for percent in SHOWN {
