@@ -23,6 +23,9 @@ pub fn dial(host: &str, port: u16, until: Until<'_>) -> Result<TcpStream, String
         Ok(found) => found.collect(),
         Err(e) => return Err(format!("{host} cannot be resolved: {e}")),
     };
+    if let Err(why) = check(until) {
+        return Err(format!("{host} was not resolved in time: {why} (look at the name servers in /etc/resolv.conf)"));
+    }
     let mut last = format!("{host} has no address");
     for (n, address) in addresses.iter().enumerate() {
         match connect_to(*address, until.at_most(ONE_ADDRESS)) {
