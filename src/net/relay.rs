@@ -11,6 +11,7 @@
 
 mod buffer;
 mod closing;
+mod pace;
 mod waiting;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use self::buffer::Buffer;
+use self::pace::{Pace, Talk};
 use super::stream::{Outcome, Stream};
 use super::tls::{Acceptor, Connector};
 use super::wait::{Need, Until};
@@ -91,7 +93,7 @@ pub trait Wired: Host {
 pub struct Settings<'a> {
     /// When the client has to be logged in.
     pub login_deadline: Instant,
-    /// How long both sides may be silent, and how long one may refuse to take what is for it.
+    /// How long both sides may be silent (or say next to nothing), and how long one may refuse to take what is for it.
     pub idle_timeout: Duration,
     /// The client has closed its direction and waits for answers: how long nothing may move.
     pub client_closed_wait: Duration,
@@ -130,7 +132,7 @@ pub fn run(
         protocol,
         host,
         settings,
-        last_heard: now,
+        talk: Talk::new(settings.idle_timeout, now),
         last_rest: now,
         polls: 0,
         last_look: now,
@@ -174,8 +176,8 @@ struct Leg {
     told: bool,
     /// The connection is dead in both directions, since when. Not polled any more: it would be ready always.
     broken: Option<Instant>,
-    /// Since when the queue has not got shorter.
-    stalled: Option<Instant>,
+    /// When the queue has stood still, or crept, for too long.
+    stalled: Option<Pace>,
     last_read: Instant,
     last_write: Instant,
 }
@@ -217,7 +219,7 @@ struct Pump<'a, 'b> {
     protocol: &'a mut dyn Protocol,
     host: &'a mut dyn Wired,
     settings: &'a Settings<'b>,
-    last_heard: Instant,
+    talk: Talk,
     /// When the protocol was last told that nobody speaks.
     last_rest: Instant,
     polls: u64,
@@ -279,7 +281,11 @@ impl Pump<'_, '_> {
                 leg.may_read = filled_up || stream.is_tls() || leg.broken.is_some();
                 leg.held = false;
                 leg.last_read = Instant::now();
-                self.last_heard = leg.last_read;
+                let now = leg.last_read;
+                // A server that nobody waits for may say a line now and then: to a client in IDLE, for instance.
+                let said = &leg.input.bytes()[leg.input.len() - n..];
+                let at_pace = side == Side::Client || self.protocol.awaits_server() || !said.contains(&b'\n');
+                self.talk.heard(side, n, at_pace, now);
                 if side == Side::Client {
                     self.host.wire().received += n as u64;
                 }
@@ -340,8 +346,13 @@ impl Pump<'_, '_> {
                     if side == Side::Client {
                         wire.sent += n as u64;
                     }
-                    leg.stalled = None;
                     leg.last_write = Instant::now();
+                    if let Some(stalled) = &mut leg.stalled {
+                        stalled.moved(n, leg.last_write);
+                    }
+                    if wire.queue(side).is_empty() {
+                        leg.stalled = None;
+                    }
                     progress = true;
                 }
                 Outcome::WouldBlock(need) => {
@@ -370,7 +381,8 @@ impl Pump<'_, '_> {
         let leg = &mut self.legs[index(side)];
         if !leg.input.is_empty() {
             // RFC 3207, section 4.2, and RFC 2595: what was said in the clear must not be taken for protocol after it.
-            wire.end(End::Fault(format!("the {peer} sent plaintext before the TLS handshake")));
+            self.tell_lost(side);
+            self.host.wire().end(End::Fault(format!("the {peer} sent plaintext before the TLS handshake")));
             return true;
         }
         let login_deadline = if self.host.identified() { None } else { Some(self.settings.login_deadline) };
@@ -395,24 +407,28 @@ impl Pump<'_, '_> {
                 leg.stream = Some(stream);
                 (leg.may_read, leg.may_write) = (true, true);
                 (leg.read_need, leg.write_need) = (Need::Readable, Need::Writable);
-                self.last_heard = Instant::now();
+                self.talk.restart(Instant::now());
                 self.host.wire().start_tls[index(side)] = false;
                 self.protocol.tls_started(side, self.host);
                 self.legs.iter_mut().for_each(|leg| leg.held = false);
             }
             Err(why) => {
                 // The connection is in no state to be written to.
-                let wire = self.host.wire();
-                wire.gone[index(side)] = true;
-                if side == Side::Server
-                    && let Some(line) = self.protocol.farewell(Farewell::Lost)
-                {
-                    wire.send(Side::Client, &line);
-                }
-                wire.end(End::Fault(format!("TLS handshake with the {peer} failed: {why}")));
+                self.host.wire().gone[index(side)] = true;
+                self.tell_lost(side);
+                self.host.wire().end(End::Fault(format!("TLS handshake with the {peer} failed: {why}")));
             }
         }
         true
+    }
+
+    /// A last line for the client, where it is the server that has been lost.
+    fn tell_lost(&mut self, side: Side) {
+        if side == Side::Server
+            && let Some(line) = self.protocol.farewell(Farewell::Lost)
+        {
+            self.host.wire().send(Side::Client, &line);
+        }
     }
 
     /// Tells the protocol of a side that has closed once it has taken all that came before. True if it was told, or the session is
@@ -431,6 +447,10 @@ impl Pump<'_, '_> {
             let outstanding = self.protocol.outstanding();
             self.protocol.eof(side, self.host);
             self.legs.iter_mut().for_each(|leg| leg.held = false);
+            // The protocol knows where it was cut off, but not that it was by force.
+            if let (Some(End::Fault(why)), Some(e)) = (&mut self.host.wire().end, &broken) {
+                *why = format!("{why}: {e}");
+            }
             if side == Side::Server && self.host.wire().end.is_none() {
                 if outstanding && let Some(line) = self.protocol.farewell(Farewell::Lost) {
                     self.host.wire().send(Side::Client, &line);

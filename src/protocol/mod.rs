@@ -101,6 +101,9 @@ pub trait Host {
     /// client sent, not even the name: people type their password there.
     fn login_failed(&mut self, why: &str);
 
+    /// The server takes mail from this client without a login: that ends the login timeout too.
+    fn taken_in(&mut self) {}
+
     /// The login is forgotten.
     fn logged_out(&mut self);
 
@@ -162,8 +165,10 @@ pub trait Host {
 /// Why the host says farewell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// The login or idle timeout.
+    /// The login or idle timeout, and the client had the word.
     Timeout,
+    /// The same, and the server had it.
+    Silent,
     /// `shutdown_grace` is over.
     Shutdown,
     /// The other side went away or broke its protocol.
@@ -188,6 +193,11 @@ pub trait Protocol: Send {
 
     /// Whether the client still waits for an answer of the server.
     fn outstanding(&self) -> bool;
+
+    /// Whether the server has the word, and not the client, in the middle of what it says: whom to blame for a silence.
+    fn awaits_server(&self) -> bool {
+        self.outstanding()
+    }
 
     /// The client has left, and what is due to the archive is still being fetched: the session goes on within a limit of its own.
     fn finishing(&self) -> bool {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::{End, Farewell, Pump, Side, index, name};
+use super::{End, Farewell, Pace, Pump, Side, index, name};
 use crate::net::wait::{happened, poll_until};
 
 /// The limits that end a session from outside.
@@ -89,7 +89,7 @@ impl Pump<'_, '_> {
     /// The next moment at which a limit is over, and which limit that is.
     fn next_limit(&mut self) -> (Instant, Limit) {
         let idle = self.settings.idle_timeout;
-        let mut next = (self.last_heard + idle, Limit::Idle);
+        let mut next = (self.talk.over(), Limit::Idle);
         let mut also = |at: Instant, limit| {
             if at < next.0 {
                 next = (at, limit);
@@ -100,12 +100,13 @@ impl Pump<'_, '_> {
         }
         for side in [Side::Client, Side::Server] {
             if !self.host.wire().queue(side).is_empty() {
-                let since = *self.legs[index(side)].stalled.get_or_insert_with(Instant::now);
-                also(since + idle, Limit::Stalled(side));
+                let now = Instant::now();
+                let stalled = self.legs[index(side)].stalled.get_or_insert_with(|| Pace::new(idle, now));
+                also(stalled.over(), Limit::Stalled(side));
             }
         }
         if let Some(rest) = self.protocol.rest() {
-            also(self.last_heard.max(self.last_rest) + rest, Limit::Rest);
+            also(self.talk.last_heard().max(self.last_rest) + rest, Limit::Rest);
         }
         let [client, server] = &self.legs;
         let left = client.closed.as_ref().map(|closed| closed.at).into_iter().chain(client.broken).min();
@@ -129,13 +130,14 @@ impl Pump<'_, '_> {
     }
 
     fn end_by(&mut self, limit: Limit) {
-        let idle = self.settings.idle_timeout.as_secs();
+        let awaits_server = self.protocol.awaits_server();
+        let stuck = !self.host.wire().queue(Side::Server).is_empty();
+        let silent = if awaits_server || stuck { Farewell::Silent } else { Farewell::Timeout };
         let (why, farewell) = match limit {
-            Limit::Idle => (format!("nobody said anything for {idle} s (idle_timeout)"), Farewell::Timeout),
-            Limit::Login => ("no login in time (login_timeout)".to_owned(), Farewell::Timeout),
-            Limit::Stalled(side) => {
-                (format!("the {} took nothing for {idle} s (idle_timeout)", name(side)), Farewell::Timeout)
-            }
+            Limit::Idle => (self.idle_because(awaits_server), silent),
+            Limit::Login if awaits_server => ("the server did not answer in time (login_timeout)".to_owned(), silent),
+            Limit::Login => ("no login in time (login_timeout)".to_owned(), silent),
+            Limit::Stalled(side) => (self.took_nothing(side), silent),
             Limit::ClientClosed => {
                 ("the client closed, and the server did not answer in time".to_owned(), Farewell::Lost)
             }
@@ -147,6 +149,28 @@ impl Pump<'_, '_> {
             Limit::ClientGone => ("the client went away".to_owned(), Farewell::Lost),
         };
         self.end_hard(why, farewell);
+    }
+
+    /// Why it has come to the idle timeout. Who takes nothing also keeps the other side from saying anything.
+    fn idle_because(&mut self, awaits_server: bool) -> String {
+        let idle = self.settings.idle_timeout;
+        for side in [Side::Client, Side::Server] {
+            if !self.host.wire().queue(side).is_empty() {
+                return self.took_nothing(side);
+            }
+        }
+        if let Some(side) = self.talk.dripping(Instant::now()) {
+            return format!("the {} said next to nothing for {} s (idle_timeout)", name(side), idle.as_secs());
+        }
+        if awaits_server {
+            return format!("the server did not answer for {} s (idle_timeout)", idle.as_secs());
+        }
+        format!("nobody said anything for {} s (idle_timeout)", idle.as_secs())
+    }
+
+    fn took_nothing(&self, side: Side) -> String {
+        let idle = self.settings.idle_timeout.as_secs();
+        format!("the {} took nothing, or next to nothing, for {idle} s (idle_timeout)", name(side))
     }
 
     /// Ends it from outside, with a last line in the protocol's words where that can be understood.

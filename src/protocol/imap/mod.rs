@@ -96,6 +96,8 @@ enum Phase {
     Ended,
 }
 
+const CLOSED_MIDWAY: End = End::Orderly("client closed in the middle of a command");
+
 /// A client turned away before a session exists (RFC 3501, section 7.1.5).
 pub fn refusal(text: &str) -> Vec<u8> {
     format!("* BYE [UNAVAILABLE] {text}\r\n").into_bytes()
@@ -178,7 +180,7 @@ impl Imap {
         self.let_idle_go(host);
         // What waited was the beginning of a command whose rest will not come.
         if self.client_left && matches!(self.phase, Phase::Running) && self.client.is_midway() {
-            self.end(End::Orderly("client closed"), host);
+            self.end(CLOSED_MIDWAY, host);
         }
     }
 }
@@ -213,8 +215,13 @@ impl Protocol for Imap {
             (Side::Client, phase) => {
                 self.phase = phase;
                 self.client_left = true;
-                if !self.client.line_waits() && (self.client.abandon(host) || matches!(self.phase, Phase::Greeting)) {
-                    return self.end(End::Orderly("client closed"), host);
+                if !self.client.line_waits() {
+                    if self.client.abandon(host) {
+                        return self.end(CLOSED_MIDWAY, host);
+                    }
+                    if matches!(self.phase, Phase::Greeting) {
+                        return self.end(End::Orderly("client closed"), host);
+                    }
                 }
                 self.go_on(host);
             }
@@ -254,6 +261,14 @@ impl Protocol for Imap {
         self.client.line_waits() || self.commands.list.iter().any(open) || self.client_left && self.finishing()
     }
 
+    fn awaits_server(&self) -> bool {
+        match self.phase {
+            Phase::Running => self.client.awaits_server().unwrap_or_else(|| self.outstanding()),
+            Phase::Greeting | Phase::UpstreamStartTls { .. } | Phase::UpstreamHandshake { .. } => true,
+            Phase::Leaving(_) | Phase::Ended => false,
+        }
+    }
+
     fn finishing(&self) -> bool {
         matches!(self.phase, Phase::Running) && self.is_due()
     }
@@ -279,6 +294,7 @@ impl Protocol for Imap {
         }
         let text = match why {
             Farewell::Timeout => "nothing was said for too long",
+            Farewell::Silent => "the mail server does not answer",
             Farewell::Shutdown => "MailStore is shutting down",
             Farewell::Lost => "the connection to the mail server is lost",
             Farewell::NotKept => "a message cannot be archived at the moment, try again later",

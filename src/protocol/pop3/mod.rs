@@ -431,6 +431,7 @@ impl Protocol for Pop3 {
         }
         Some(match why {
             Farewell::Timeout => b"-ERR closing, nothing was said for too long\r\n".to_vec(),
+            Farewell::Silent => refusal("the mail server does not answer, come back later"),
             Farewell::Shutdown => refusal("the mail proxy is stopping, come back later"),
             Farewell::Lost => refusal("the mail server is not there any more, come back later"),
             Farewell::NotKept => refusal("the message could not be kept, come back later"),

@@ -241,6 +241,10 @@ impl Protocol for Smtp {
         }
     }
 
+    fn awaits_server(&self) -> bool {
+        self.outstanding() && !matches!(self.input, Input::Chunk(_))
+    }
+
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {
         // Behind `220 Ready to start TLS` the client reads TLS records, not lines.
         if self.in_reply || matches!(self.stage, Stage::Ended | Stage::ClientHandshake) {
@@ -251,6 +255,7 @@ impl Protocol for Smtp {
         }
         let text: &[u8] = match why {
             Farewell::Timeout => b"421 4.4.2 Nothing was said for too long, closing\r\n",
+            Farewell::Silent => b"421 4.4.1 The mail server does not answer, try again later\r\n",
             Farewell::Shutdown => b"421 4.3.2 Service is shutting down, try again later\r\n",
             Farewell::Lost => b"421 4.4.1 The mail server cannot be reached any more, try again later\r\n",
             Farewell::NotKept => message::NOT_KEPT_CLOSING,

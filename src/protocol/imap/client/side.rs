@@ -131,6 +131,15 @@ impl ClientSide {
         midway && !self.line_ready
     }
 
+    /// Whether the server, or the client itself, has to speak before the command that is half said goes on; none where there is none.
+    pub(in crate::protocol::imap) fn awaits_server(&self) -> Option<bool> {
+        match self.mode {
+            Mode::AwaitContinuation(..) | Mode::AwaitChallenge => Some(true),
+            Mode::Literal { .. } | Mode::Sasl | Mode::Handshake => Some(false),
+            Mode::Line | Mode::Idle => (self.command.is_some() && !self.line_ready).then_some(false),
+        }
+    }
+
     /// No more will come. Whether a command was half said.
     pub(in crate::protocol::imap) fn abandon(&mut self, host: &mut dyn Host) -> bool {
         let open = self.command.take();

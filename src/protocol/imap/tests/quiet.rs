@@ -443,7 +443,7 @@ fn half_a_command_that_had_to_wait_is_not_waited_for_when_the_client_has_left() 
         -> begin 2 joe@example.org INBOX size=3
         -> S: d APPEND INBOX {3}
         -> abort 2
-        -> end orderly client closed
+        -> end orderly client closed in the middle of a command
         "#,
     );
 }
