@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use crate::archive::{self, Archive, Destination, Draft, Kept, Owner};
-use crate::config::{Kind, OnArchiveFailure};
+use crate::config::OnArchiveFailure;
 use crate::net::relay::{Wire, Wired};
 use crate::protocol::{DraftId, Origin, Refused};
 
@@ -40,7 +40,6 @@ impl fmt::Display for Label {
 /// What the configuration says about keeping.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    pub(super) kind: Kind,
     pub(super) on_archive_failure: OnArchiveFailure,
     /// Octets.
     pub(super) max_message_size: u64,

@@ -87,7 +87,6 @@ impl Proxy {
     /// What the configuration says about keeping.
     pub(super) fn policy(&self) -> Policy {
         Policy {
-            kind: self.config.kind,
             on_archive_failure: self.shared.on_archive_failure,
             max_message_size: self.shared.max_message_size,
             upstream: self.config.upstream(),

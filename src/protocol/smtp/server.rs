@@ -170,6 +170,7 @@ impl Smtp {
             Asked::Mail { sender, size } if code.positive() => {
                 self.forget_transaction(host);
                 self.transaction = Transaction::begun(sender, size);
+                host.taken_in();
             }
             Asked::Rcpt(recipient) if code.positive() => self.transaction.accept(recipient),
             Asked::Quit if code.positive() => {

@@ -2,16 +2,10 @@
 
 use super::{Failure, Keeper, Message, State, UNSETTLED_MAX};
 use crate::archive::{Destination, Owner};
-use crate::config::Kind;
 use crate::protocol::{DraftId, End, Host, Origin, Refused, Side};
 
 impl Host for Keeper {
     fn send(&mut self, to: Side, bytes: &[u8]) {
-        // A client of an SMTP proxy need not log in: with its first transaction it has shown what it is here for, and the login
-        // timeout has done its duty.
-        if !self.identified && self.policy.kind == Kind::Smtp && to == Side::Server {
-            self.identified = bytes.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL "));
-        }
         self.wire.send(to, bytes);
     }
 
@@ -30,6 +24,10 @@ impl Host for Keeper {
         self.user = Some(owner.clone());
     }
 
+    fn taken_in(&mut self) {
+        self.identified = true;
+    }
+
     fn login_failed(&mut self, why: &str) {
         log::info!("{} login failed client={} reason={why}", self.label, self.label.client);
     }
@@ -45,7 +43,6 @@ impl Host for Keeper {
     }
 
     fn begin(&mut self, to: &[Destination], size: Option<u64>) -> Result<DraftId, Refused> {
-        self.identified = true;
         let about = std::mem::take(&mut self.about);
         let max = self.policy.max_message_size;
         let begun = match size {
