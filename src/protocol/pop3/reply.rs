@@ -1,7 +1,7 @@
 //! The server's stream: which command a reply is for, where it ends, and what becomes of it.
 
 use super::super::dot::{Event, TERMINATOR, Unstuffer};
-use super::super::{DraftId, End, Host, Protocol as _, Refused, Side};
+use super::super::{DraftId, End, Farewell, Host, Protocol as _, Refused, Side};
 use super::capability;
 use super::command::{Ask, Target};
 use super::own::{label, uid_said};
@@ -60,15 +60,24 @@ impl Pop3 {
             return self.fault("server closed in the middle of a message", host);
         }
         if let Reading::Own(..) = self.reading {
-            return self.fault("server closed in the middle of a message", host);
+            return self.lost("server closed in the middle of a message", host);
         }
         match self.stage {
             Stage::Greeting => self.turn_away(NO_SERVER, "server closed before its greeting", host),
             Stage::Stls(_) | Stage::ServerTls(_) => self.turn_away(NO_SERVER, "server closed at STLS", host),
             Stage::Quit if self.asked.is_empty() => self.end(End::Orderly("QUIT"), host),
-            _ if self.outstanding() => self.fault("server closed with a reply outstanding", host),
+            _ if self.outstanding() => self.lost("server closed with a reply outstanding", host),
             _ => self.end(End::Orderly("server closed"), host),
         }
+    }
+
+    /// The client waits for a reply that will not come.
+    fn lost(&mut self, why: &str, host: &mut dyn Host) {
+        if let Some(line) = self.farewell(Farewell::Lost) {
+            host.send(Side::Client, &line);
+            self.told = true;
+        }
+        self.fault(why, host);
     }
 
     /// Takes at least one byte, unless it only lets go of bytes held before.

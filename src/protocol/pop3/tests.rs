@@ -11,6 +11,9 @@ use proptest::prelude::*;
 use super::super::testing::{Recorder, Session, transcript};
 use super::*;
 
+/// What a client is told whose reply will not come.
+const LOST: &str = "-> C: -ERR [SYS/TEMP] the mail server is not there any more, come back later";
+
 fn settings(listen_tls: TlsMode, upstream_tls: TlsMode) -> Settings {
     Settings { listen_tls, upstream_tls, default_domain: "example.com".to_owned() }
 }

@@ -842,6 +842,7 @@ fn a_session_that_ends_over_an_empty_message_drops_it() {
          S: -ERR
          {NOTHING}
          eof S
+         {LOST}
          -> abort 1
          -> not_kept the session ended while message 1 of me@example.com was got, which was to be deleted and is not
          -> end fault server closed with a reply outstanding"
@@ -865,6 +866,7 @@ fn a_server_that_closes_or_babbles_meanwhile() {
              -> S: RETR 1
              {said}
              eof S
+             {LOST}
              {abort}
              -> not_kept the session ended while message 1 (unique-id \"abc\") of me@example.com was got, which was to be deleted and is not
              -> end fault server {why}"

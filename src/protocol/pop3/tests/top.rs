@@ -479,6 +479,7 @@ fn a_session_that_ends_before_it_is_got_tells_so() {
          {}
          -> C: .
          eof S
+         {LOST}
          -> not_kept the session ended before message 1 of me@example.com was got, which was read in part by TOP
          -> end fault server closed with a reply outstanding",
         much(),
