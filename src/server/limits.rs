@@ -1,23 +1,35 @@
 //! How many sessions there are, in all and for one client address.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Which limit is full: the key of the configuration.
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) max_sessions: usize,
+    pub(super) max_sessions_per_client: usize,
+    /// So many have all the files that they need.
+    pub(super) files_for: usize,
+}
+
+/// Which limit is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     MaxSessions,
     MaxSessionsPerClient,
+    Files,
 }
 
-impl Full {
-    pub(super) fn key(self) -> &'static str {
-        match self {
-            Full::MaxSessions => "max_sessions",
-            Full::MaxSessionsPerClient => "max_sessions_per_client",
-        }
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Full::MaxSessions => "max_sessions is reached",
+            Full::MaxSessionsPerClient => "max_sessions_per_client is reached",
+            Full::Files => "the open files would not suffice; raise ulimit -n (LimitNOFILE=) or lower max_sessions",
+        })
     }
 }
 
@@ -52,19 +64,17 @@ impl Limits {
     ///
     /// # Errors
     /// The limit that is full.
-    pub(super) fn admit(
-        &self,
-        client: IpAddr,
-        max_sessions: usize,
-        max_sessions_per_client: usize,
-    ) -> Result<Ticket, Full> {
+    pub(super) fn admit(&self, client: IpAddr, room: &Room) -> Result<Ticket, Full> {
         let client = client.to_canonical();
         let mut open = self.shared.lock();
-        if open.total >= max_sessions {
+        if open.total >= room.max_sessions {
             return Err(Full::MaxSessions);
         }
+        if open.total >= room.files_for {
+            return Err(Full::Files);
+        }
         let count = open.clients.entry(client).or_default();
-        if *count >= max_sessions_per_client {
+        if *count >= room.max_sessions_per_client {
             return Err(Full::MaxSessionsPerClient);
         }
         *count += 1;
@@ -123,24 +133,27 @@ mod tests {
         text.parse().unwrap()
     }
 
+    const ROOM: Room = Room { max_sessions: 3, max_sessions_per_client: 2, files_for: 100 };
+
     #[test]
-    fn both_limits_hold_and_places_come_back() {
+    fn all_limits_hold_and_places_come_back() {
         let limits = Limits::default();
-        let first = limits.admit(ip("192.0.2.1"), 3, 2).unwrap();
-        let _second = limits.admit(ip("::ffff:192.0.2.1"), 3, 2).unwrap();
-        assert_eq!(limits.admit(ip("192.0.2.1"), 3, 2).unwrap_err(), Full::MaxSessionsPerClient);
-        let _other = limits.admit(ip("2001:db8::1"), 3, 2).unwrap();
-        assert_eq!(limits.admit(ip("2001:db8::2"), 3, 2).unwrap_err(), Full::MaxSessions);
+        let first = limits.admit(ip("192.0.2.1"), &ROOM).unwrap();
+        let _second = limits.admit(ip("::ffff:192.0.2.1"), &ROOM).unwrap();
+        assert_eq!(limits.admit(ip("192.0.2.1"), &ROOM).unwrap_err(), Full::MaxSessionsPerClient);
+        assert_eq!(limits.admit(ip("192.0.2.2"), &Room { files_for: 2, ..ROOM }).unwrap_err(), Full::Files);
+        let _other = limits.admit(ip("2001:db8::1"), &ROOM).unwrap();
+        assert_eq!(limits.admit(ip("2001:db8::2"), &ROOM).unwrap_err(), Full::MaxSessions);
         drop(first);
         assert_eq!(limits.open(), 2);
-        let _again = limits.admit(ip("192.0.2.1"), 3, 2).unwrap();
+        let _again = limits.admit(ip("192.0.2.1"), &ROOM).unwrap();
     }
 
     #[test]
     fn the_end_of_the_last_session_is_waited_for() {
         let limits = Limits::default();
         assert!(limits.wait_until_none(Duration::ZERO));
-        let ticket = limits.admit(ip("192.0.2.1"), 1, 1).unwrap();
+        let ticket = limits.admit(ip("192.0.2.1"), &ROOM).unwrap();
         assert!(!limits.wait_until_none(Duration::ZERO));
         let waiting = std::thread::spawn({
             let limits = limits.clone();

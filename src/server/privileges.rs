@@ -14,7 +14,7 @@ use nix::unistd::{
 
 use crate::config::Shared;
 
-/// File descriptors besides those of sessions.
+/// File descriptors besides those of sessions: listeners, clients that are being refused, and what a session needs for a moment.
 const FILES_BESIDES: u64 = 64;
 /// Of one session: two sockets and a draft.
 const FILES_A_SESSION: u64 = 3;
@@ -22,19 +22,29 @@ const FILES_A_SESSION: u64 = 3;
 /// As many open files as the hard limit allows; new files are for the owner only.
 pub(super) fn prepare(shared: &Shared) {
     umask(Mode::from_bits_truncate(0o077));
-    let needed = shared.max_sessions as u64 * FILES_A_SESSION + FILES_BESIDES;
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) => {
             let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
-            if limit < needed {
+            let (room, max_sessions) = (sessions_with(limit), shared.max_sessions);
+            if room < max_sessions {
                 log::warn!(
-                    "{limit} files may be open at once, max_sessions = {} may need {needed}: raise ulimit -n (LimitNOFILE=)",
-                    shared.max_sessions
+                    "{limit} files may be open at once: enough for {room} sessions, not for max_sessions = {max_sessions}; raise ulimit -n (LimitNOFILE=)"
                 );
             }
         }
         Err(e) => log::warn!("the limit of open files cannot be read: {e}"),
     }
+}
+
+/// How many sessions have all the files that they need: one more could take from an open one the file for its message. Read each time: the limit
+/// can be changed from outside (prlimit).
+pub(super) fn sessions_with_files() -> usize {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(usize::MAX, |(soft, _)| sessions_with(soft))
+}
+
+fn sessions_with(files: u64) -> usize {
+    let besides = FILES_BESIDES.min(files / 2);
+    usize::try_from((files - besides) / FILES_A_SESSION).unwrap_or(usize::MAX).max(1)
 }
 
 /// Becomes `user` and `group`, for good. Before any thread is started. Nothing is done where none is named, or where the program was

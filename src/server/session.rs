@@ -3,6 +3,7 @@
 //! Runs in a thread of its own. Whatever happens in it, a panic included, ends this session and no other. A client that cannot
 //! be served is told so in its protocol's words.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use super::World;
 use super::keeper::{Keeper, Label};
-use super::limits::Ticket;
+use super::limits::{Room, Ticket};
+use super::privileges;
 use super::proxy::Proxy;
 use crate::config::TlsMode;
 use crate::net::stream::Stream;
@@ -27,19 +29,18 @@ const STACK: usize = 512 * 1024;
 const STEP: Duration = Duration::from_secs(30);
 /// How long a client is talked to that is not served.
 const REFUSAL: Duration = Duration::from_secs(5);
-/// How many such at once; what is above that is closed without a word.
+/// How many such at once; what is above that is told in passing.
 const REFUSERS_MAX: usize = 16;
 
 static REFUSERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Takes a client in: a session of its own, or a refusal. Returns at once.
 pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, client: SocketAddr) {
-    let shared = &proxy.shared;
-    let ticket = match world.limits.admit(client.ip(), shared.max_sessions, shared.max_sessions_per_client) {
+    let ticket = match world.limits.admit(client.ip(), &room(proxy)) {
         Ok(ticket) => ticket,
         Err(full) => {
             proxy.counters.refused.add(1);
-            log::warn!("{} refused client={client} reason={} is reached", proxy.config.name, full.key());
+            log::warn!("{} refused client={client} reason={full}", proxy.config.name);
             return refuse(world, proxy, tcp, "Too many sessions, try again later");
         }
     };
@@ -63,11 +64,20 @@ pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, clie
     }
 }
 
+/// How many sessions there may be now.
+fn room(proxy: &Proxy) -> Room {
+    Room {
+        max_sessions: proxy.shared.max_sessions,
+        max_sessions_per_client: proxy.shared.max_sessions_per_client,
+        files_for: privileges::sessions_with_files(),
+    }
+}
+
 fn take(socket: &Mutex<Option<TcpStream>>) -> Option<TcpStream> {
     socket.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Tells a client to come back, in a short-lived thread. Where there are too many of these, or no thread, it is just closed.
+/// Tells a client to come back, in a short-lived thread. Where there are too many of these, or no thread, in passing.
 fn refuse(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, text: &'static str) {
     struct Place;
     impl Drop for Place {
@@ -78,23 +88,39 @@ fn refuse(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, text: &'static
     let count = REFUSERS.fetch_add(1, Ordering::Relaxed);
     let place = Place;
     if count >= REFUSERS_MAX {
-        return;
+        return refuse_in_passing(proxy, &tcp, text);
     }
-    let (world, proxy) = (Arc::clone(world), Arc::clone(proxy));
-    let body = move || {
-        let _place = place;
-        let until = Until { deadline: Instant::now() + REFUSAL, stop: world.stop.as_fd() };
-        let Ok(mut stream) = Stream::new(tcp) else { return };
-        if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
-            match acceptor.accept(stream, until) {
-                Ok(tls) => stream = tls,
-                Err(_) => return,
+    let socket = Arc::new(Mutex::new(Some(tcp)));
+    let body = {
+        let (world, proxy, socket) = (Arc::clone(world), Arc::clone(proxy), Arc::clone(&socket));
+        move || {
+            let _place = place;
+            let until = Until { deadline: Instant::now() + REFUSAL, stop: world.stop.as_fd() };
+            let Some(Ok(mut stream)) = take(&socket).map(Stream::new) else { return };
+            if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
+                match acceptor.accept(stream, until) {
+                    Ok(tls) => stream = tls,
+                    Err(_) => return,
+                }
             }
+            stream.last_words(&proxy.speaker.refusal(text), until);
         }
-        stream.last_words(&proxy.speaker.refusal(text), until);
     };
-    // The client is dropped, and with it closed, if this fails.
-    let _ = thread::Builder::new().name("refusal".to_owned()).stack_size(STACK).spawn(body);
+    if thread::Builder::new().name("refusal".to_owned()).stack_size(STACK).spawn(body).is_err()
+        && let Some(tcp) = take(&socket)
+    {
+        refuse_in_passing(proxy, &tcp, text);
+    }
+}
+
+/// Without a wait: a new connection has room for a line. (It may be lost where the client has already said something; and before a TLS
+/// handshake there are no words.)
+fn refuse_in_passing(proxy: &Proxy, tcp: &TcpStream, text: &str) {
+    if proxy.config.listen_tls != TlsMode::Implicit && tcp.set_nonblocking(true).is_ok() {
+        let mut tcp = tcp;
+        // The client hears nothing then, and is closed all the same.
+        let _ = tcp.write_all(&proxy.speaker.refusal(text));
+    }
 }
 
 fn run(world: &World, proxy: &Proxy, tcp: TcpStream, client: SocketAddr, label: &Label, ticket: Ticket) {
@@ -163,7 +189,9 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
         connector: proxy.connector.as_ref(),
         stop: world.stop.as_fd(),
     };
-    relay::run(client, server, &mut *protocol, keeper, &settings).end
+    let report = relay::run(client, server, &mut *protocol, keeper, &settings);
+    log::debug!("{label} slept {} times", report.polls);
+    report.end
 }
 
 /// Connects to the server, with TLS where it is implicit. Also gives our address on that connection.
