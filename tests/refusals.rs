@@ -44,7 +44,13 @@ fn closed(proxy: &Proxy, count: usize) {
 #[test]
 fn servers_with_a_certificate_that_does_not_hold() {
     let lab = Lab::new();
-    for (certificate, trusted) in [(lab.wrong_name(), true), (lab.expired(), true), (lab.certificate(), false)] {
+    const OTHER: &str = "hostname mismatch (the certificate is for another name than upstream's)";
+    const UNKNOWN: &str = "(where the server is the right one, name a file with its authority in upstream_ca)";
+    for (certificate, trusted, why) in [
+        (lab.wrong_name(), true, OTHER),
+        (lab.expired(), true, "certificate has expired"),
+        (lab.certificate(), false, UNKNOWN),
+    ] {
         let options = DovecotOptions { certificate: Some(certificate.clone()), ..DovecotOptions::default() };
         let dovecot = Dovecot::with(&lab, options);
         let mut sections = String::new();
@@ -67,9 +73,12 @@ fn servers_with_a_certificate_that_does_not_hold() {
             }
         }
         closed(&proxy, 4);
-        // The administrator is told why, once for each.
-        let told = proxy.log().lines().filter(|line| line.contains("certificate")).count();
-        assert_eq!(told, 4, "{certificate:?}:\n{}", proxy.log());
+        // The administrator is told why, once for each, and what to look at.
+        let told = |what: &str| {
+            let verdict = |line: &&str| line.contains("certificate verify failed: ") && line.ends_with(what);
+            proxy.log().lines().filter(verdict).count()
+        };
+        assert_eq!((told(""), told(why)), (4, 4), "{certificate:?}:\n{}", proxy.log());
         proxy.spool().holds(&[]);
     }
 }

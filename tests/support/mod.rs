@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod dovecot;
 pub mod lab;
 pub mod postfix;
+pub mod preload;
 pub mod proxy;
 pub mod replay;
 pub mod spool;

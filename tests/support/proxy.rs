@@ -35,10 +35,15 @@ impl Proxy {
 
     /// The same with lines for `[mailstore]`.
     pub fn with(lab: &Lab, shared: &str, sections: &str) -> Proxy {
+        Proxy::by(lab, shared, sections, program())
+    }
+
+    /// The same, started by this command (see [`program`]), to which the configuration is added.
+    pub fn by(lab: &Lab, shared: &str, sections: &str, command: Command) -> Proxy {
         let dir = lab.folder("proxy");
         let ini = format!("[mailstore]\nspool = mailSpool\nlog = debug\n{shared}\n{sections}");
         fs::write(dir.join("mailstore.ini"), ini).unwrap();
-        Proxy::start_in(&dir)
+        Proxy::spawn(&dir, command)
     }
 
     /// Starts it (again) with the `mailstore.ini` in this folder, whose spool is `mailSpool` beside it.
@@ -48,9 +53,13 @@ impl Proxy {
 
     /// The same with more in its environment; none where a signal ended it before it was ready.
     pub fn try_start_in(dir: &Path, environment: &[(&str, OsString)]) -> Option<Proxy> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_start_proxies"));
+        let mut command = program();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         Proxy::launch(dir, command)
+    }
+
+    fn spawn(dir: &Path, command: Command) -> Proxy {
+        Proxy::launch(dir, command).expect("start_proxies, ready")
     }
 
     /// The same by a command that starts it with the arguments behind its own, and becomes it.
@@ -176,6 +185,11 @@ impl Drop for Proxy {
             self.end();
         }
     }
+}
+
+/// `start_proxies`, not started yet.
+pub fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_start_proxies"))
 }
 
 /// A section `[kind:name]` that listens on a free port and relays to this server, with more lines for it.
