@@ -135,6 +135,14 @@ impl Proxy {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until the log says this so often, and no more often.
+    #[track_caller]
+    pub fn tells(&self, text: &str, count: usize) {
+        let found = || self.log().matches(text).count();
+        super::wait_until(&format!("the log says {count} times: {text}"), Duration::from_secs(30), || found() >= count);
+        assert_eq!(found(), count, "how often the log says: {text}");
+    }
+
     pub fn spool(&self) -> Spool {
         Spool::at(&self.spool)
     }

@@ -733,3 +733,29 @@ fn what_is_due_is_fetched_when_the_client_is_gone_within_a_limit_of_its_own() {
     let (report, ..) = rig.relay.join().unwrap();
     assert_eq!(fault(&report), "the client left, and the server did not give in time what was due to the archive");
 }
+
+#[test]
+fn who_takes_nothing_is_ended_while_he_talks_on() {
+    let idle = Duration::from_secs(1);
+    let rig = rig(Forward { outstanding: false }, Options { small: true, idle, ..Options::default() });
+    let mut flooding = rig.server.try_clone().unwrap();
+    let flood = thread::spawn(move || while flooding.write_all(&[b'x'; 10_000]).is_ok() {});
+    let mut listening = rig.server.try_clone().unwrap();
+    let listen = thread::spawn(move || while matches!(listening.read(&mut [0; 1000]), Ok(1..)) {});
+    let over = Arc::new(AtomicBool::new(false));
+    let talk = thread::spawn({
+        let (over, mut client) = (Arc::clone(&over), rig.client.try_clone().unwrap());
+        // Well above the pace.
+        move || {
+            while !over.load(Ordering::Relaxed) {
+                let _ = client.write_all(&[b'y'; 100]);
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+    });
+    let (report, ..) = rig.relay.join().unwrap();
+    over.store(true, Ordering::Relaxed);
+    assert_eq!(fault(&report), "the client took nothing, or next to nothing, for 1 s (idle_timeout)");
+    drop((rig.client, rig.server));
+    [flood, listen, talk].into_iter().for_each(|thread| thread.join().unwrap());
+}
