@@ -43,7 +43,7 @@ impl Proxy {
         let dir = lab.folder("proxy");
         let ini = format!("[mailstore]\nspool = mailSpool\nlog = debug\n{shared}\n{sections}");
         fs::write(dir.join("mailstore.ini"), ini).unwrap();
-        Proxy::spawn(&dir, command)
+        Proxy::launch(&dir, command).expect("start_proxies, ready")
     }
 
     /// Starts it (again) with the `mailstore.ini` in this folder, whose spool is `mailSpool` beside it.
@@ -56,10 +56,6 @@ impl Proxy {
         let mut command = program();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         Proxy::launch(dir, command)
-    }
-
-    fn spawn(dir: &Path, command: Command) -> Proxy {
-        Proxy::launch(dir, command).expect("start_proxies, ready")
     }
 
     /// The same by a command that starts it with the arguments behind its own, and becomes it.
