@@ -62,9 +62,10 @@ pub fn escape(bytes: &[u8]) -> String {
     escape_but(bytes, &[])
 }
 
-/// A peer's sentence in double quotes, as [`escape`] but for blanks, which stay: for the end of a log line.
+/// A peer's sentence in double quotes, as [`escape`] but for blanks, which stay: for the end of a log line. No `=` stays: who searches the log
+/// for ` owner=` finds what we said, and nobody else.
 pub fn quote(text: &[u8]) -> String {
-    format!("\"{}\"", escape_but(text.trim_ascii_end(), b" "))
+    format!("\"{}\"", escape_but(text.trim_ascii_end(), b" ").replace('=', "\\x3d"))
 }
 
 /// As [`escape`], however long: what is told apart by its text must not be cut. One word, never empty.
@@ -326,5 +327,10 @@ mod tests {
     #[test]
     fn a_quoted_sentence_stays_readable_and_forges_nothing() {
         assert_eq!(quote(b"* BYE go \"away\"\r\nINFO forged\r\n"), "\"* BYE go \\x22away\\x22\\x0d\\x0aINFO forged\"");
+    }
+
+    #[test]
+    fn a_quoted_sentence_has_no_fields() {
+        assert_eq!(quote(b"7f3a imap kept owner=eve@example.org"), "\"7f3a imap kept owner\\x3deve@example.org\"");
     }
 }
