@@ -91,8 +91,18 @@ fn split_master(login: &[u8]) -> Option<Vec<u8>> {
 /// Unicode's lower case where the whole name is UTF-8, else that of ASCII: a byte of unknown meaning is left alone.
 fn lower_case(bytes: &[u8], unicode: bool) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
-        Ok(text) if unicode => text.to_lowercase().into_bytes(),
+        Ok(text) if unicode => text.chars().map(small).collect::<String>().into_bytes(),
         _ => bytes.to_ascii_lowercase(),
+    }
+}
+
+/// The small letter of a capital one. Signs that only look like a capital stay what they are, or two owners would become one: the Kelvin
+/// sign's small letter is the plain `k`, whose capital is the plain `K`.
+fn small(capital: char) -> char {
+    let mut lower = capital.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(small), None) if small.to_uppercase().eq([capital]) => small,
+        _ => capital,
     }
 }
 
@@ -125,6 +135,16 @@ mod tests {
         ] {
             let owner = Owner::new(login, "Home.Example");
             assert_eq!((owner.user(), owner.domain()), (user, domain), "{login:?}");
+        }
+    }
+
+    #[test]
+    fn signs_that_look_like_capitals_are_other_owners() {
+        // Kelvin, Angstrom, the dotted I, the Ohm sign: their small letters are, or begin with, those of other capitals.
+        for (sign, letter) in [("\u{212a}", "k"), ("\u{212b}", "å"), ("\u{130}", "i"), ("\u{2126}", "ω")] {
+            let owner = |name: &str| Owner::new(format!("{name}im@{name}.de").as_bytes(), "");
+            assert_ne!(owner(sign), owner(letter), "{sign}");
+            assert_eq!(owner(&letter.to_uppercase()), owner(letter), "{letter}");
         }
     }
 
