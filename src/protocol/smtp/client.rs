@@ -3,7 +3,7 @@
 use super::address;
 use super::command::{self, Verb};
 use super::envelope::Party;
-use super::message::{Chunk, Data};
+use super::message::{Chunk, Data, TEXT_BEHIND};
 use super::server::{Asked, Pending};
 use super::{CLIENT_LINE_LEN_MAX, OUTSTANDING_MAX, Smtp, Stage};
 use crate::archive::Owner;
@@ -145,6 +145,10 @@ impl Smtp {
 
     fn command(&mut self, line: &[u8], host: &mut dyn Host) {
         let (verb, argument) = command::parse(line);
+        if std::mem::take(&mut self.data_refused) && verb == Verb::Other && argument.starts_with(b":") {
+            // A header field. In what follows are lines that somebody else wrote, and would have run as commands.
+            return self.answer_and_end(b"503 5.5.1 DATA was refused\r\n", TEXT_BEHIND, host);
+        }
         match verb {
             Verb::Empty => self.answer(b"500 5.5.2 Empty command\r\n", host),
             Verb::Barred => {

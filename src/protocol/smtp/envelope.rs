@@ -28,6 +28,8 @@ pub(super) struct Transaction {
     /// MAIL was accepted.
     pub(super) open: bool,
     sender: Party,
+    /// The server has accepted a recipient, whoever gets a copy.
+    pub(super) addressed: bool,
     recipients: Vec<Owner>,
     recipients_size: usize,
     /// An accepted recipient's address could not be read.
@@ -83,6 +85,7 @@ impl Transaction {
         Transaction {
             open: false,
             sender: Party::Nobody,
+            addressed: false,
             recipients: Vec::new(),
             recipients_size: 0,
             recipient_unreadable: false,
@@ -103,6 +106,7 @@ impl Transaction {
 
     /// The server accepted this recipient.
     pub(super) fn accept(&mut self, recipient: Party) {
+        self.addressed = true;
         match recipient {
             Party::Nobody => {}
             Party::Unreadable => self.recipient_unreadable = true,

@@ -14,6 +14,7 @@ const NOT_KEPT: &[u8] = b"451 4.3.0 The message could not be kept, try again lat
 const TOO_LARGE: &[u8] = b"552 5.3.4 The message is larger than what is kept here\r\n";
 pub(super) const NOT_KEPT_CLOSING: &[u8] = b"421 4.3.0 A message could not be kept, try again later\r\n";
 const NOT_KEPT_REASON: &str = "the message could not be kept";
+pub(super) const TEXT_BEHIND: &str = "the client sent a message behind a DATA that was refused";
 const RESET_FIRST: &[u8] = b"503 5.5.1 A chunk was refused, RSET first\r\n";
 
 /// A message under DATA.
@@ -89,6 +90,10 @@ impl Refusal {
 impl Smtp {
     /// Begins a draft for those who get a copy; none where nobody does.
     fn begin(&mut self, size: Option<u64>, host: &mut dyn Host) -> Result<Option<DraftId>, Refused> {
+        if self.is_a_strangers() {
+            host.note("a message that nobody gets passes without a copy");
+            return Ok(None);
+        }
         let destinations = self.transaction.destinations(self.login.as_ref(), &self.settings);
         if destinations.is_empty() {
             host.note("a message that nobody here owns passes without a copy");
@@ -97,10 +102,17 @@ impl Smtp {
         host.begin(&destinations, size).map(Some)
     }
 
+    /// Nobody has logged in, and no recipient was accepted: the server will refuse the message (RFC 5321, section 3.3). Who sends it must not
+    /// leave as much as a folder in the spool.
+    pub(super) fn is_a_strangers(&self) -> bool {
+        self.login.is_none() && !self.transaction.addressed
+    }
+
     /// The command DATA, with no reply outstanding.
     pub(super) fn data(&mut self, line: &[u8], host: &mut dyn Host) {
         if self.chunking.is_some() {
             // What a server must answer (RFC 3030, section 2), without asking one that might do otherwise.
+            self.data_refused = true;
             return self.answer(b"503 5.5.1 DATA after BDAT\r\n", host);
         }
         match self.begin(self.transaction.size, host) {
@@ -108,7 +120,10 @@ impl Smtp {
                 self.ask(line, Asked::Data, host);
                 self.input = Input::DataAsked { draft };
             }
-            Err(refused) => self.answer(reply_to(refused), host),
+            Err(refused) => {
+                self.data_refused = true;
+                self.answer(reply_to(refused), host);
+            }
         }
     }
 

@@ -89,6 +89,8 @@ pub struct Smtp {
     /// Mechanisms, in upper case, that were taken out of the last reply to EHLO.
     hidden_mechanisms: Vec<Vec<u8>>,
     transaction: Transaction,
+    /// The last command was a DATA, and was refused: a client that does not wait for the answer sends its message all the same.
+    data_refused: bool,
     /// The message that comes by BDAT.
     chunking: Option<Chunking>,
 }
@@ -139,6 +141,7 @@ impl Smtp {
             login: None,
             hidden_mechanisms: Vec::new(),
             transaction: Transaction::none(),
+            data_refused: false,
             chunking: None,
         }
     }

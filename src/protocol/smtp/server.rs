@@ -3,7 +3,7 @@
 use super::client::Input;
 use super::ehlo::{self, Offer};
 use super::envelope::{Party, Transaction};
-use super::message::Data;
+use super::message::{Data, TEXT_BEHIND};
 use super::reply::{self, Code, REPLY_LINE_LEN_MAX, ReplyLine};
 use super::{Smtp, Stage, Upstream};
 use crate::logging::quote;
@@ -189,6 +189,9 @@ impl Smtp {
             if let Some(draft) = draft {
                 host.commit(draft);
             }
+            if self.is_a_strangers() {
+                host.not_kept("the server accepted a message of which it had accepted neither login nor recipient");
+            }
             if self.transaction.unreadable(self.login.as_ref()) {
                 host.not_kept("a message was accepted for an address that could not be read, and no copy went there");
             }
@@ -210,9 +213,9 @@ impl Smtp {
             host.abort(draft);
         }
         host.send(Side::Client, line);
+        self.data_refused = true;
         if self.client_ahead {
-            let why = "the client sent a message behind a DATA that the server refused";
-            self.end(End::Fault(why.into()), host);
+            self.end(End::Fault(TEXT_BEHIND.into()), host);
         }
     }
 

@@ -90,9 +90,11 @@ fn a_last_chunk_without_octets_waits_as_a_whole() {
 fn an_announced_size_counts_where_it_is_more() {
     play(
         r"
-        C: MAIL FROM:<a@one.example> BODY=BINARYMIME SIZE=5000
+        C: MAIL FROM:<a@one.example> BODY=BINARYMIME SIZE=5000\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM:<a@one.example> BODY=BINARYMIME SIZE=5000
-        S: 250 ok
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: BDAT 1
         -> begin 1 a@one.example INBOX outgoing size=5000
@@ -362,9 +364,11 @@ fn what_resets_chunks() {
 fn chunks_that_nobody_owns_pass() {
     play(
         r"
-        C: MAIL FROM:<>
+        C: MAIL FROM:<>\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM:<>
-        S: 250 ok
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: BDAT 3\r\nabcBDAT 2 LAST\r\nde\
         -> S: BDAT 3

@@ -36,9 +36,11 @@ fn a_message_is_kept_before_it_is_completed() {
         -> commit 1
         -> C: 250 queued
         outstanding no
-        C: MAIL FROM:<c@one.example>
+        C: MAIL FROM:<c@one.example>\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM:<c@one.example>
-        S: 250 ok
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: DATA
         -> begin 2 c@one.example INBOX outgoing
@@ -100,17 +102,20 @@ fn all_of_a_pipelined_transaction() {
         -> S: DATA
         S: 354 4
         -> C: 354 4
-        C: text\r\n.\r\nMAIL FROM:<d@one.example>\r\nDATA
+        C: text\r\n.\r\nMAIL FROM:<d@one.example>\r\nRCPT TO:<b@two.example>\r\nDATA
         -> append 1 text
         -> S: text
         -> prepare 1
         -> S: .
         -> S: MAIL FROM:<d@one.example>
+        -> S: RCPT TO:<b@two.example>
         S: 250 5
         -> commit 1
         -> C: 250 5
         S: 250 6
         -> C: 250 6
+        S: 250 7
+        -> C: 250 7
         -> begin 2 d@one.example INBOX outgoing
         -> S: DATA
         ",
@@ -193,9 +198,11 @@ fn without_a_login_the_envelope_decides() {
 fn a_star_in_an_envelope_address_is_no_master_login() {
     play(
         r"
-        C: MAIL FROM:<boss*a@one.example>
+        C: MAIL FROM:<boss*a@one.example>\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM:<boss*a@one.example>
-        S: 250 ok
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: DATA
         -> begin 1 boss*a@one.example INBOX outgoing
@@ -208,9 +215,11 @@ fn a_star_in_an_envelope_address_is_no_master_login() {
 fn a_message_that_nobody_owns_passes() {
     let recorder = play(
         r"
-        C: MAIL FROM:<>
+        C: MAIL FROM:<>\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM:<>
-        S: 250 ok
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: DATA
         -> S: DATA
@@ -230,9 +239,11 @@ fn a_message_that_nobody_owns_passes() {
 fn an_address_that_cannot_be_read_is_told_when_its_message_is_accepted() {
     play(
         r"
-        C: MAIL FROM whom
+        C: MAIL FROM whom\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM whom
-        S: 250 ok
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: DATA
         -> S: DATA
@@ -309,9 +320,71 @@ fn text_behind_a_refused_data_ends_the_session() {
         S: 451 not now
         -> abort 1
         -> C: 451 not now
-        -> end fault the client sent a message behind a DATA that the server refused
+        -> end fault the client sent a message behind a DATA that was refused
         ",
     );
+}
+
+#[test]
+fn a_header_behind_a_refused_data_is_no_command() {
+    let refused = [
+        "C: DATA\n -> begin 1 a@one.example INBOX outgoing\n -> S: DATA\n S: 451 no\n -> abort 1\n -> C: 451 no",
+        "fail begin\n C: DATA\n -> begin a@one.example INBOX outgoing refused\n -> C: 451 4.3.0 The message could not be kept, try again later",
+    ];
+    for refused in refused {
+        play_mail(&format!(
+            r"
+            {refused}
+            C: NOOP
+            -> S: NOOP
+            S: 250 ok
+            -> C: 250 ok
+            {}
+            C: Subject: x\r\n\r\nMAIL FROM:<evil@x>
+            -> C: 503 5.5.1 DATA was refused
+            -> end fault the client sent a message behind a DATA that was refused
+            ",
+            refused.replace(" 1", " 2")
+        ));
+    }
+}
+
+#[test]
+fn without_login_and_recipient_a_message_leaves_no_trace() {
+    let unaddressed = r"
+        C: MAIL FROM:<ann@one.example>\r\nRCPT TO:<b@two.example>
+        -> S: MAIL FROM:<ann@one.example>
+        -> S: RCPT TO:<b@two.example>
+        S: 250 ok\r\n554 relay access denied
+        -> C: 250 ok
+        -> C: 554 relay access denied
+    ";
+    play(&format!(
+        r"{unaddressed}
+        C: DATA
+        -> S: DATA
+        S: 554 no valid recipients
+        -> C: 554 no valid recipients
+        C: BDAT 2 LAST\r\nab\
+        -> S: BDAT 2 LAST
+        -> S: ab\
+        S: 554 no valid recipients
+        -> C: 554 no valid recipients"
+    ));
+    // A server that takes it all the same.
+    play(&format!(
+        r"{unaddressed}
+        C: DATA
+        -> S: DATA
+        S: 354 go
+        -> C: 354 go
+        C: x\r\n.
+        -> S: x
+        -> S: .
+        S: 250 taken
+        -> not_kept the server accepted a message of which it had accepted neither login nor recipient
+        -> C: 250 taken"
+    ));
 }
 
 #[test]

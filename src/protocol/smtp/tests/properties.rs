@@ -7,6 +7,8 @@ use crate::protocol::testing::Session;
 use crate::protocol::{Farewell, Side};
 use proptest::prelude::*;
 
+const ENVELOPE: &[u8] = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
+
 #[derive(Clone, Debug)]
 enum Event {
     Input(Side, Vec<u8>),
@@ -153,13 +155,13 @@ proptest! {
         let wire = stuffed(&message);
         let mut session = Session::new(make(settings()));
         session.feed(Side::Server, b"220 hi\r\n");
-        session.feed(Side::Client, b"MAIL FROM:<a@b.example>\r\n");
-        session.feed(Side::Server, b"250 ok\r\n");
+        session.feed(Side::Client, ENVELOPE);
+        session.feed(Side::Server, b"250 ok\r\n250 ok\r\n");
         session.feed(Side::Client, b"DATA\r\n");
         session.feed(Side::Server, b"354 go\r\n");
         wire.chunks(piece).for_each(|piece| session.feed(Side::Client, piece));
         session.feed(Side::Server, b"250 queued\r\n");
-        prop_assert_eq!(session.host.sent(Side::Server), [b"MAIL FROM:<a@b.example>\r\nDATA\r\n", &wire[..]].concat());
+        prop_assert_eq!(session.host.sent(Side::Server), [ENVELOPE, b"DATA\r\n", &wire[..]].concat());
         prop_assert_eq!(session.host.appended(1), message);
         prop_assert_eq!(session.host.drafts_left(), 0);
     }
@@ -177,14 +179,14 @@ proptest! {
         }
         let mut session = Session::new(make(settings()));
         session.feed(Side::Server, b"220 hi\r\n");
-        session.feed(Side::Client, b"MAIL FROM:<a@b.example>\r\n");
-        session.feed(Side::Server, b"250 ok\r\n");
+        session.feed(Side::Client, ENVELOPE);
+        session.feed(Side::Server, b"250 ok\r\n250 ok\r\n");
         wire.chunks(piece).for_each(|piece| session.feed(Side::Client, piece));
         chunks.iter().for_each(|_| session.feed(Side::Server, b"250 ok\r\n"));
-        prop_assert_eq!(session.host.sent(Side::Server), [b"MAIL FROM:<a@b.example>\r\n", &wire[..]].concat());
+        prop_assert_eq!(session.host.sent(Side::Server), [ENVELOPE, &wire[..]].concat());
         prop_assert_eq!(session.host.appended(1), chunks.concat());
         prop_assert_eq!(session.host.drafts_left(), 0);
-        prop_assert_eq!(session.host.sent(Side::Client), [&b"220 hi\r\n"[..], &b"250 ok\r\n".repeat(1 + chunks.len())].concat());
+        prop_assert_eq!(session.host.sent(Side::Client), [&b"220 hi\r\n"[..], &b"250 ok\r\n".repeat(2 + chunks.len())].concat());
     }
 
     #[test]

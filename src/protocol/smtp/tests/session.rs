@@ -339,9 +339,11 @@ fn a_login_that_names_nobody_is_none() {
         -> S: AUTH LOGIN
         S: 235 yes
         -> C: 235 yes
-        C: MAIL FROM:<a@b.example>
+        C: MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>
         -> S: MAIL FROM:<a@b.example>
-        S: 250 ok
+        -> S: RCPT TO:<c@d.example>
+        S: 250 ok\r\n250 ok
+        -> C: 250 ok
         -> C: 250 ok
         C: DATA
         -> begin 1 a@b.example INBOX outgoing
