@@ -79,7 +79,7 @@ fn mechanism(name: &[u8]) -> Option<&[u8]> {
 }
 
 /// A whole status line (`* OK [CAPABILITY …] text`, tagged or not) with its response code filtered; also drops a `[REFERRAL …]`
-/// (RFC 2221). `codes`: `false` takes a CAPABILITY code out altogether (it was told before TLS).
+/// (RFC 2221). `codes`: `false` takes any code out altogether (it was told before TLS: an ALERT would be shown to the user).
 pub(super) fn filter_status(line: &[u8], context: Context, codes: bool) -> Vec<u8> {
     let Some((start, end)) = response_code(line) else { return line.to_vec() };
     let code = &line[start + 1..end];
@@ -92,7 +92,7 @@ pub(super) fn filter_status(line: &[u8], context: Context, codes: bool) -> Vec<u
             return line.to_vec();
         }
         [&b"["[..], word, b" ", &filtered, b"]"].concat()
-    } else if word.eq_ignore_ascii_case(b"CAPABILITY") || word.eq_ignore_ascii_case(b"REFERRAL") {
+    } else if !codes || word.eq_ignore_ascii_case(b"REFERRAL") {
         Vec::new()
     } else {
         return line.to_vec();
@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(check("* OK text [CAPABILITY BINARY]\r\n"), "* OK text [CAPABILITY BINARY]\r\n");
         let without = filter_status(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", OPEN, false);
         assert_eq!(without, b"* OK hi\r\n");
+        assert_eq!(filter_status(b"* OK [ALERT] call 0900\r\n", OPEN, false), b"* OK call 0900\r\n");
     }
 
     #[test]

@@ -44,8 +44,9 @@ enum Role {
 
 /// Owners whose special folders are remembered; beyond that they are forgotten and learnt anew.
 const OWNERS_MAX: usize = 10_000;
-/// Special folders of one owner that are remembered.
+/// Special folders of one owner that are remembered, and octets of their names.
 const SPECIAL_MAX: usize = 32;
+const SPECIAL_LEN_MAX: usize = 1024;
 
 impl FolderRules {
     pub fn new(shared: &Shared) -> FolderRules {
@@ -107,6 +108,9 @@ impl FolderRules {
         }
         let role = attributes.split(|&b| b == b' ').find_map(role_of);
         let (Some(owner), Some(role)) = (owner, role) else { return };
+        if name.len() > SPECIAL_LEN_MAX {
+            return;
+        }
         let mut special = lock(&self.special);
         if special.len() >= OWNERS_MAX && !special.contains_key(owner) {
             special.clear();

@@ -289,7 +289,7 @@ impl Protocol for Imap {
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {
-        if self.server.is_midway() {
+        if self.server.is_midway() || self.client.is_in_handshake() {
             return None;
         }
         let text = match why {

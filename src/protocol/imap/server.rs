@@ -95,7 +95,8 @@ impl Imap {
     pub(super) fn server_input(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
         let mut at = 0;
         while at < bytes.len() {
-            if matches!(self.phase, Phase::Ended | Phase::UpstreamHandshake { .. }) {
+            // In the middle of the client's handshake anything more would reach it in plaintext.
+            if matches!(self.phase, Phase::Ended | Phase::UpstreamHandshake { .. }) || self.client.is_in_handshake() {
                 break;
             }
             let rest = &bytes[at..];
@@ -321,8 +322,10 @@ impl Imap {
             LineEnd::Literal(literal) if literal.synchronizing => {
                 self.server.state = State::Literal { left: literal.len }
             }
+            // Only clients announce so, and what follows would be read in two ways.
+            LineEnd::Literal(_) => self.lost("a literal is announced as clients do", host),
             LineEnd::Absurd { .. } => self.lost("a literal is larger than any number", host),
-            _ => {
+            LineEnd::Plain => {
                 (self.server.midway, self.server.swallowing) = (false, false);
                 if let Some(pieces) = self.server.listing.take() {
                     self.learn(&pieces);

@@ -886,6 +886,30 @@ fn starttls_with_the_client() {
 }
 
 #[test]
+fn nothing_of_the_servers_reaches_the_client_before_its_tls() {
+    let begun = r#"
+        S: * OK ready
+        -> C: * OK ready
+        C: a STARTTLS
+        -> C: a OK begin TLS now
+        -> start_tls C
+    "#;
+    run_with(
+        TlsMode::StartTls,
+        TlsMode::Implicit,
+        &format!(
+            r#"{begun}
+            S: * OK [ALERT] in plaintext
+            -> nothing
+            farewell lost none
+            tls C
+            -> C: * OK [ALERT] in plaintext
+            "#
+        ),
+    );
+}
+
+#[test]
 fn starttls_with_the_server() {
     run_with(
         TlsMode::None,
@@ -1037,6 +1061,32 @@ fn a_server_that_loses_its_place_ends_the_session() {
         S: * LIST () {99999999999999999999}
         -> C: * LIST () {99999999999999999999}
         -> end fault the server broke the protocol: a literal is larger than any number
+        "#,
+    );
+    selected(
+        r#"
+        S: * LIST () "/" {27+}
+        -> C: * LIST () "/" {27+}
+        -> end fault the server broke the protocol: a literal is announced as clients do
+        "#,
+    );
+}
+
+#[test]
+fn a_logout_that_is_refused_is_none() {
+    selected(
+        r#"
+        C: c LOGOUT now
+        -> S: c LOGOUT now
+        S: c BAD no arguments
+        -> C: c BAD no arguments
+        C: d NOOP
+        -> S: d NOOP
+        S: * 1 FETCH (BODY[] "x")
+        -> begin 1 joe@example.org INBOX
+        -> append 1 x\
+        -> finish 1
+        -> C: * 1 FETCH (BODY[] "x")
         "#,
     );
 }

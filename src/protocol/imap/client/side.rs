@@ -109,6 +109,11 @@ impl ClientSide {
         self.line_ready && self.holds_deletion
     }
 
+    /// STARTTLS was answered: the client reads TLS records from here on.
+    pub(in crate::protocol::imap) fn is_in_handshake(&self) -> bool {
+        self.mode == Mode::Handshake
+    }
+
     /// TLS is there.
     pub(in crate::protocol::imap) fn resume(&mut self) {
         self.mode = Mode::Line;

@@ -86,6 +86,7 @@ impl Imap {
                     }
                 }
             }
+            Kind::Logout if !ok => {}
             Kind::Logout => {
                 self.select(None, host);
                 self.login = None;
