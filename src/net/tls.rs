@@ -167,6 +167,7 @@ fn readable(text: &str) -> String {
         ("alert bad certificate", "the other side does not trust the certificate"),
         ("alert certificate unknown", "the other side does not trust the certificate"),
         ("unsupported protocol", "the other side knows no TLS 1.2"),
+        ("alert protocol version", "the other side knows no TLS 1.2"),
     ];
     let said = verdict.map_or_else(|| reason.to_owned(), |verdict| format!("{reason}: {verdict}"));
     match help.iter().find(|(part, _)| said.contains(part)) {

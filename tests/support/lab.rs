@@ -64,6 +64,25 @@ impl Lab {
         self.extra("expired", "DNS:localhost,IP:127.0.0.1", &["-days", "-1"])
     }
 
+    /// Signed by itself, for the right names.
+    pub fn self_signed(&self) -> Certificate {
+        let mut make = self.new_key("alone");
+        make.args(["-x509", "-days", "30", "-subj", "/CN=localhost", "-out", "alone.pem"]);
+        openssl(make.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]));
+        self.named("alone")
+    }
+
+    /// Signed by the same authority, with the host's name nowhere but in its subject.
+    pub fn common_name_only(&self) -> Certificate {
+        self.sign_as("common", "/CN=localhost", "basicConstraints=CA:FALSE\n", &["-days", "30"]);
+        self.named("common")
+    }
+
+    /// Signed by the same authority, for these names: `DNS:localhost`.
+    pub fn named_for(&self, name: &str, names: &str) -> Certificate {
+        self.extra(name, names, &["-days", "30"])
+    }
+
     fn named(&self, name: &str) -> Certificate {
         Certificate { chain: self.path().join(format!("{name}.pem")), key: self.path().join(format!("{name}.key")) }
     }
@@ -83,15 +102,19 @@ impl Lab {
     }
 
     fn sign(&self, name: &str, names: &str, validity: &[&str]) {
+        let extensions = format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n");
+        self.sign_as(name, "/CN=MailStore test", &extensions, validity);
+    }
+
+    fn sign_as(&self, name: &str, subject: &str, extensions: &str, validity: &[&str]) {
         let mut request = self.new_key(name);
-        request.args(["-subj", "/CN=MailStore test", "-out"]).arg(format!("{name}.csr"));
+        request.args(["-subj", subject, "-out"]).arg(format!("{name}.csr"));
         openssl(&mut request);
-        let extensions = format!("{name}.ext");
-        fs::write(self.path().join(&extensions), format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"))
-            .unwrap();
+        let file = format!("{name}.ext");
+        fs::write(self.path().join(&file), extensions).unwrap();
         let mut sign = Command::new("openssl");
         sign.current_dir(self.path()).args(["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]);
-        sign.args(["-extfile", &extensions, "-in", &format!("{name}.csr"), "-out", &format!("{name}.pem")]);
+        sign.args(["-extfile", &file, "-in", &format!("{name}.csr"), "-out", &format!("{name}.pem")]);
         openssl(sign.args(validity));
     }
 

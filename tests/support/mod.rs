@@ -10,6 +10,7 @@ pub mod corpus;
 pub mod daemon;
 pub mod dovecot;
 pub mod lab;
+pub mod peer;
 pub mod postfix;
 pub mod preload;
 pub mod proxy;

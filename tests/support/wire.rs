@@ -83,6 +83,15 @@ impl Wire {
         stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Ends the connection below TLS, which does not say that this is the end.
+    pub fn cut(self) {
+        let stream = match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref(),
+        };
+        stream.shutdown(Shutdown::Both).unwrap();
+    }
+
     /// One line with its CRLF.
     pub fn line(&mut self) -> Vec<u8> {
         loop {
