@@ -66,12 +66,17 @@ pub fn to_lf(bytes: &[u8]) -> Vec<u8> {
 impl Postfix {
     /// Logins are asked of this Dovecot. Needs root: Postfix's master and its delivery agents do.
     pub fn start(lab: &Lab, auth: &Dovecot) -> Postfix {
+        Postfix::with(lab, auth, "")
+    }
+
+    /// The same with more lines for its `main.cf`.
+    pub fn with(lab: &Lab, auth: &Dovecot, options: &str) -> Postfix {
         assert!(is_root(), "these tests start a private Postfix, which only root can: run them as root");
         let mut log = String::new();
         for _ in 0..5 {
             let dir = lab.folder("postfix");
             let ports = free_ports();
-            configure(lab, auth, &dir, ports);
+            configure(lab, auth, &dir, ports, options);
             let daemon_dir = daemon_directory();
             let conf = dir.join("conf");
             let args = ["-s", "-c", conf.to_str().unwrap()];
@@ -112,6 +117,17 @@ impl Postfix {
         .collect()
     }
 
+    /// Waits until nothing is under way any more.
+    pub fn wait_until_idle(&self) {
+        super::wait_until("Postfix has delivered all", Duration::from_secs(60), || {
+            ["maildrop", "incoming", "active", "deferred"].iter().all(|name| {
+                let queue = self.dir.join("queue").join(name);
+                // Deferred mail lies in folders by the first digit of its name.
+                dovecot::entries(&queue).iter().all(|entry| entry.is_dir() && dovecot::entries(entry).is_empty())
+            })
+        });
+    }
+
     /// Waits until so many messages were delivered to the recipient, and gives them.
     pub fn wait_for(&self, recipient: &str, count: usize) -> Vec<Delivered> {
         let what = format!("{count} messages delivered to {recipient}");
@@ -128,7 +144,7 @@ fn daemon_directory() -> PathBuf {
     found.expect("Postfix is missing: scripts/test installs what the tests need")
 }
 
-fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3]) {
+fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3], options: &str) {
     let postfix = User::from_name("postfix").unwrap().expect("the user postfix").uid.as_raw();
     let postdrop = Group::from_name("postdrop").unwrap().expect("the group postdrop").gid.as_raw();
     let make = |path: PathBuf, mode: u32, uid: u32, gid: Option<u32>| {
@@ -204,6 +220,7 @@ smtputf8_enable = yes
 default_process_limit = 300
 in_flow_delay = 0
 line_length_limit = 2048
+{options}
 ",
             daemon = daemon_directory().display(),
             chain = certificate.chain.display(),
