@@ -131,7 +131,7 @@ impl Imap {
             let sub = words.next().unwrap_or_default().split(|&b| b == b' ').next().unwrap_or_default();
             name = [b"UID ", sub.to_ascii_uppercase().as_slice()].concat();
         }
-        let end = command::line_end(line);
+        let end = command::client_line_end(line);
         // A server that takes a tab for a blank would read another command than we do.
         let is_name = !name.is_empty() && name != b"UID " && !name.iter().any(|&b| matches!(b, b'\t' | 0x0b | 0x0c));
         let fault = if !command::is_tag(&tag) || !is_name {
@@ -183,7 +183,7 @@ impl Imap {
     fn command_line(&mut self, host: &mut dyn Host) -> bool {
         let Some(mut command) = self.client.command.take() else { return true };
         let line = self.client.line.text();
-        let end = command::line_end(line);
+        let end = command::client_line_end(line);
         let part = Part::text_of(line, end);
         command.size += part.cost();
         command.parts.push(part);
@@ -194,7 +194,7 @@ impl Imap {
         } else if bad_byte {
             Verdict::Refuse("BAD a command may not contain CR or NUL".to_string())
         } else if let LineEnd::Absurd { .. } = end {
-            Verdict::Refuse("BAD the literal is too large".to_string())
+            Verdict::Refuse("BAD the literal is too large, or none".to_string())
         } else if command.size > COMMAND_LEN_MAX {
             Verdict::Refuse("BAD the command is too long".to_string())
         } else {
@@ -249,7 +249,7 @@ impl Imap {
             }
             LineEnd::Absurd { synchronizing: false } => {
                 self.reply(&refusal, host);
-                self.end(End::Fault("the client sent a literal larger than any number".to_string()), host);
+                self.end(End::Fault("the client sent a literal whose length is none".to_string()), host);
             }
             _ => self.reply(&refusal, host),
         }

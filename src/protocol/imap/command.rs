@@ -29,6 +29,25 @@ pub(super) fn line_end(text: &[u8]) -> LineEnd {
     if ends_in_quotes(before) { LineEnd::Plain } else { tail_end(text) }
 }
 
+/// The same for a line of the client's. What a careless server may read as a length, and is none (`{+5}`, `{ 5}`, `{5x}`), is absurd: what follows would be
+/// an argument to it and commands to us. No grammar has it.
+pub(super) fn client_line_end(text: &[u8]) -> LineEnd {
+    let end = line_end(text);
+    let Some(inner) = text.strip_suffix(b"}") else { return end };
+    let Some(at) = inner.iter().rposition(|&b| b == b'{') else { return end };
+    let length = inner[at + 1..].trim_ascii_start();
+    let length = length.strip_prefix(b"+").or(length.strip_prefix(b"-")).unwrap_or(length);
+    let is_odd = length.is_empty() || length[0].is_ascii_digit();
+    let before = text[..at].strip_suffix(b"~").unwrap_or(&text[..at]);
+    let at_start = matches!(before.last(), None | Some(b' ' | b'(' | b'['));
+    match end {
+        LineEnd::Plain if is_odd && at_start && !ends_in_quotes(&text[..at]) => {
+            LineEnd::Absurd { synchronizing: !inner.trim_ascii_end().ends_with(b"+") }
+        }
+        end => end,
+    }
+}
+
 /// The same for the last octets of a line of the server's, of which it is not known any more where quotes began: a quoted string
 /// is closed in its line, so none can hold what stands at its very end.
 pub(super) fn tail_end(text: &[u8]) -> LineEnd {
@@ -256,6 +275,23 @@ mod tests {
         ] {
             assert_eq!(line_end(line), end, "{}", String::from_utf8_lossy(line));
         }
+    }
+
+    #[test]
+    fn what_a_careless_server_takes_for_a_literal_is_absurd() {
+        let odd = |line: &str, synchronizing| {
+            assert_eq!(client_line_end(line.as_bytes()), LineEnd::Absurd { synchronizing }, "{line}");
+        };
+        for line in ["{}", "{-5}", "{+5}", "{ 5}", "{5 }", "{5x}", "{0x5}", "{1,000}", "~{-5}", "({5.0}", "{5+x}"] {
+            odd(&format!("a APPEND x {line}"), true);
+        }
+        for line in ["{+}", "{+5+}", "{5++}", "{5+ }", "{5 +}"] {
+            odd(&format!("a APPEND x {line}"), false);
+        }
+        for line in ["a LOGIN joe {pass}", "a LOGIN joe pass{}", "a LOGIN joe \"{-5}", "a X \"{}\"", "a X {5} "] {
+            assert_eq!(client_line_end(line.as_bytes()), LineEnd::Plain, "{line}");
+        }
+        assert_eq!(client_line_end(b"a X {5+}"), literal(5, false));
     }
 
     #[test]

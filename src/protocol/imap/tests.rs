@@ -1100,13 +1100,13 @@ fn broken_commands_are_answered_here() {
         C: c NO\rOP
         -> C: c BAD a command may not contain CR or NUL
         C: c X {99999999999999999999}
-        -> C: c BAD the literal is too large
+        -> C: c BAD the literal is too large, or none
         C: c NOOP\r\nc NOOP
         -> S: c NOOP
         -> C: * BAD the tag of a command that is still in progress
         C: d X {99999999999999999999+}
-        -> C: d BAD the literal is too large
-        -> end fault the client sent a literal larger than any number
+        -> C: d BAD the literal is too large, or none
+        -> end fault the client sent a literal whose length is none
         "#,
     );
 }
