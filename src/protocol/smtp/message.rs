@@ -181,6 +181,9 @@ impl Smtp {
         let refusal = match std::mem::replace(&mut self.input, Input::Nothing) {
             Input::Data(Data { refused: Some(refusal), .. }) => refusal,
             Input::Chunk(Chunk { fate: Fate::Stuck(refusal), .. }) => refusal,
+            Input::Chunk(Chunk { fate: Fate::Swallowed { reply, octets }, .. }) => {
+                Refusal { reply: reply.to_vec(), why: NOT_KEPT_REASON.into(), swallowed: octets }
+            }
             _ => Refusal::not_kept(Refused::Unavailable),
         };
         self.answer_and_end(refusal.reply, refusal.why, host);
