@@ -343,8 +343,10 @@ fn through_postfix(options: &str) {
     postfix.wait_until_idle();
     let mut kept: Vec<_> = proxy.spool().list().into_iter().map(|kept| kept.bytes).collect();
     let mut sent: Vec<_> = expected.values().flatten().cloned().collect();
-    (kept.sort(), sent.sort());
-    (kept.dedup(), sent.dedup());
+    kept.sort();
+    kept.dedup();
+    sent.sort();
+    sent.dedup();
     assert!(kept == sent, "archived {:?}", kept.iter().map(|message| subject(message)).collect::<Vec<_>>());
     for (to, messages) in expected {
         let delivered = postfix.delivered(to);
@@ -417,7 +419,8 @@ fn a_pop3_reply_ends_where_it_ends_and_nowhere_else() {
         expected.push(unstuffed(&reply[..reply.len() - 3]));
     }
     let mut kept: Vec<_> = proxy.spool().list().into_iter().map(|kept| kept.bytes).collect();
-    (kept.sort(), expected.sort());
+    kept.sort();
+    expected.sort();
     expected.dedup();
     assert!(kept == expected, "{} kept, {} expected", kept.len(), expected.len());
     drop(wire);

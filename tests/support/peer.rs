@@ -13,6 +13,9 @@ use super::{CLIENT, Certificate, Endpoint, Kind, Lab, Proxy, Tls, wait_until};
 /// The event before a server's first word, in [`Answers`].
 pub const GREETING: &str = "(greeting)";
 
+/// At the end of an answer: the server closes behind it.
+pub const CLOSE: &[u8] = b"{close}";
+
 /// What is said to commands (without IMAP's tag) that begin so, in upper or lower case; the first that fits. `{tag}` is the command's.
 pub type Answers = Vec<(&'static str, Vec<u8>)>;
 
@@ -195,11 +198,15 @@ fn serve(kind: Kind, talk: &mut Talk, acceptor: &TlsAcceptor, answers: &Answers)
         Kind::Imap => "* OK hello\r\n",
         Kind::Smtp => "220 hello\r\n",
     };
-    talk.say(answer(GREETING).unwrap_or_else(|| greeting.into()))?;
+    let greeting = answer(GREETING).unwrap_or_else(|| greeting.into());
+    if let Some(last) = greeting.strip_suffix(CLOSE) {
+        return talk.say(last);
+    }
+    talk.say(greeting)?;
     loop {
         let line = String::from_utf8_lossy(&talk.line()?).into_owned();
         let (tag, command) = match kind {
-            Kind::Imap => line.split_once(' ').unwrap_or((&line, "")),
+            Kind::Imap => line.split_once(' ').unwrap_or(("", &line)),
             Kind::Pop3 | Kind::Smtp => ("", line.as_str()),
         };
         let scripted = answer(command).map(|text| super::replaced(&text, "{tag}", tag));
@@ -243,7 +250,11 @@ fn serve(kind: Kind, talk: &mut Talk, acceptor: &TlsAcceptor, answers: &Answers)
             (Kind::Imap, "LOGOUT") => format!("* BYE bye\r\n{tag} OK done\r\n"),
             (Kind::Imap, _) => format!("{tag} OK done\r\n"),
         };
-        talk.say(scripted.as_deref().unwrap_or(usual.as_bytes()))?;
+        let words = scripted.as_deref().unwrap_or(usual.as_bytes());
+        if let Some(last) = words.strip_suffix(CLOSE) {
+            return talk.say(last);
+        }
+        talk.say(words)?;
         match verb.as_str() {
             "STLS" | "STARTTLS" if scripted.is_none() => talk.secure(acceptor)?,
             "QUIT" | "LOGOUT" => return Ok(()),

@@ -83,6 +83,22 @@ impl Wire {
         stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Sends until the server listens no more, without reading what it says.
+    pub fn send_as_far_as_it_goes(&mut self, bytes: &[u8]) {
+        let _ = match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes),
+        };
+    }
+
+    /// What has come; nothing once the server has closed. It is not remembered.
+    pub fn piece(&mut self) -> Vec<u8> {
+        if self.ahead.is_empty() {
+            self.read_more();
+        }
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Ends the connection below TLS, which does not say that this is the end.
     pub fn cut(self) {
         let stream = match &self.stream {
