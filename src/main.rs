@@ -1,11 +1,17 @@
 //! `start_proxies`: the command line, and what it asks for.
 
+use std::alloc::System;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mailstore::cli::{self, Command};
 use mailstore::{config, logging, server, signals};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Whatever memory is given back is overwritten: a credential may have been in it, and there would be no end of places to think of.
+#[global_allocator]
+static OVERWRITING: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     logging::install_panic_hook();

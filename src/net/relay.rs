@@ -288,6 +288,11 @@ impl Pump<'_, '_> {
                 self.talk.heard(side, n, at_pace, now);
                 if side == Side::Client {
                     self.host.wire().received += n as u64;
+                    if !self.host.identified()
+                        && let Some(stream) = &self.legs[0].stream
+                    {
+                        stream.overwrite_read();
+                    }
                 }
                 true
             }

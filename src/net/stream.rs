@@ -18,6 +18,10 @@ use super::wait::{Need, Until, wait};
 /// How long, and for how many octets, a peer that was told to go is listened to.
 const LAST_WORDS_LINGER: Duration = Duration::from_secs(2);
 const LAST_WORDS_DRAIN: usize = 64 * 1024;
+/// What OpenSSL allocates for a record is a little larger: so that its memory fits, and most other memory does not.
+const RECORD_MEMORY: usize = 16 * 1024 + 256;
+/// Other memory of that size may be free, from the handshakes.
+const RECORD_MEMORY_TRIES: usize = 4;
 
 /// What became of an operation.
 #[derive(Debug)]
@@ -109,6 +113,15 @@ impl Stream {
         match &self.inner {
             Inner::Plain(_) => 0,
             Inner::Tls(tls) => tls.buffered_read_size().unwrap_or(0),
+        }
+    }
+
+    /// Overwrites what OpenSSL left behind of what was read, which may have been a credential. It gives a record's memory back as it is, and native-tls
+    /// knows no switch for that (SSL_OP_CLEANSE_PLAINTEXT). This thread's next allocations of that size are that memory, if anything is.
+    pub fn overwrite_read(&self) {
+        if self.is_tls() && self.buffered() == 0 {
+            let zeros: [Vec<u8>; RECORD_MEMORY_TRIES] = std::array::from_fn(|_| vec![0; RECORD_MEMORY]);
+            std::hint::black_box(&zeros);
         }
     }
 

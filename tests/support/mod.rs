@@ -10,6 +10,8 @@ pub mod corpus;
 pub mod daemon;
 pub mod dovecot;
 pub mod lab;
+pub mod logins;
+pub mod memory;
 pub mod peer;
 pub mod postfix;
 pub mod preload;

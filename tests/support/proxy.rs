@@ -48,7 +48,7 @@ impl Proxy {
 
     /// Starts it (again) with the `mailstore.ini` in this folder, whose spool is `mailSpool` beside it.
     pub fn start_in(dir: &Path) -> Proxy {
-        Proxy::try_start_in(dir, &[]).expect("start_proxies, ready")
+        Proxy::start_by(program(), dir)
     }
 
     /// The same with more in its environment; none where a signal ended it before it was ready.
@@ -58,9 +58,17 @@ impl Proxy {
         Proxy::launch(dir, command)
     }
 
-    /// The same by a command that starts it with the arguments behind its own, and becomes it.
+    /// The same by this command, which `-c` and the file are added to, and which becomes the program.
+    pub fn start_by(command: Command, dir: &Path) -> Proxy {
+        Proxy::launch(dir, command).expect("start_proxies, ready")
+    }
+
+    /// The same; none where a signal ended it before it was ready.
     pub fn launch(dir: &Path, mut command: Command) -> Option<Proxy> {
-        command.arg("-c").arg(dir.join("mailstore.ini")).env_remove("RUST_LOG");
+        command.arg("-c").arg(dir.join("mailstore.ini"));
+        if !command.get_envs().any(|(name, _)| name == "RUST_LOG") {
+            command.env_remove("RUST_LOG");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start_proxies");
         let log = Arc::new(Mutex::new(String::new()));

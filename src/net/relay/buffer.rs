@@ -1,15 +1,23 @@
 //! Octets in line: pushed at the back, consumed at the front, always in one piece.
+//!
+//! What was consumed is overwritten at once, for it may have been a credential: whatever of the memory is not in line holds zeros.
+
+use std::hint::black_box;
+
+use crate::net::stream::Outcome;
 
 /// A queue of octets. Holds no memory when it is empty and [`Buffer::release`] was called: most sessions sleep most of the time.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    bytes: Vec<u8>,
+    /// Zeros, but for those in line.
+    memory: Vec<u8>,
     start: usize,
+    end: usize,
 }
 
 impl Buffer {
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.end - self.start
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -17,55 +25,68 @@ impl Buffer {
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.memory[self.start..self.end]
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.compact();
-        self.bytes.extend_from_slice(bytes);
+        self.make_room(bytes.len(), 2 * self.memory.len());
+        self.memory[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
     }
 
     /// Lets `read` fill the space up to `limit` octets in all (there must be some). Returns its outcome and whether all the space was used.
     pub(super) fn fill(&mut self, limit: usize, read: impl FnOnce(&mut [u8]) -> Outcome) -> (Outcome, bool) {
-        self.compact();
-        let old = self.bytes.len();
-        self.bytes.resize(self.start + limit, 0);
-        let outcome = read(&mut self.bytes[old..]);
+        let room = limit - self.len();
+        self.make_room(room, 0);
+        let outcome = read(&mut self.memory[self.end..self.end + room]);
         let filled = if let Outcome::Ready(n) = outcome { n } else { 0 };
-        let full = old + filled == self.bytes.len();
-        self.bytes.truncate(old + filled);
-        (outcome, full)
+        self.end += filled;
+        (outcome, filled == room)
     }
 
     pub(super) fn consume(&mut self, count: usize) {
+        let count = count.min(self.len());
+        overwrite(&mut self.memory[self.start..self.start + count]);
         self.start += count;
-        if self.start >= self.bytes.len() {
-            self.clear();
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.start = 0;
+        self.consume(self.len());
     }
 
     /// Gives the memory back if there is nothing in it.
     pub(super) fn release(&mut self) {
-        if self.is_empty() && self.bytes.capacity() > 0 {
+        if self.is_empty() && self.memory.capacity() > 0 {
             *self = Buffer::default();
         }
     }
 
-    /// Moves the octets to the front where that is cheap compared to what was consumed.
-    fn compact(&mut self) {
+    /// Room for so many octets more: behind the others, by moving these to the front where that is cheap compared to what was consumed, or in
+    /// larger memory, of `at_least` this size.
+    fn make_room(&mut self, count: usize, at_least: usize) {
         if self.start > 0 && self.start >= self.len() {
-            self.bytes.drain(..self.start);
-            self.start = 0;
+            self.memory.copy_within(self.start..self.end, 0);
+            overwrite(&mut self.memory[self.start..self.end]);
+            (self.start, self.end) = (0, self.len());
+        }
+        if self.end + count > self.memory.len() {
+            let mut memory = vec![0; at_least.max(self.len() + count)];
+            memory[..self.len()].copy_from_slice(self.bytes());
+            let end = self.len();
+            self.clear();
+            (self.memory, self.end) = (memory, end);
         }
     }
 }
 
-use crate::net::stream::Outcome;
+fn overwrite(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // It may never be read again: without this the compiler may leave the overwriting out.
+    black_box(bytes);
+}
 
 #[cfg(test)]
 mod tests {
@@ -109,5 +130,34 @@ mod tests {
         let (outcome, full) = buffer.fill(9, |_| Outcome::Eof { clean: true });
         assert!(matches!(outcome, Outcome::Eof { clean: true }) && !full);
         assert_eq!(buffer.len(), 5);
+    }
+
+    #[test]
+    fn what_has_left_the_line_is_nowhere_in_its_memory() {
+        let secret = |buffer: &Buffer| buffer.memory.windows(6).any(|window| window == b"secret");
+        let outside = |buffer: &Buffer| {
+            let (before, behind) = (&buffer.memory[..buffer.start], &buffer.memory[buffer.end..]);
+            before.iter().chain(behind).all(|&byte| byte == 0)
+        };
+        let mut buffer = Buffer::default();
+        for round in 0..50 {
+            buffer.push(b"PASS secret\r\n");
+            assert!(secret(&buffer) && outside(&buffer));
+            let (_, _) = buffer.fill(200, |space| {
+                space[..4].copy_from_slice(b"STAT");
+                Outcome::Ready(4)
+            });
+            buffer.consume(7);
+            assert!(outside(&buffer), "consumed in part");
+            buffer.consume(7);
+            assert!(!secret(&buffer) && outside(&buffer), "consumed");
+            // Sometimes something stays, so that it is moved, and the memory outgrown.
+            buffer.push(&b"secret".repeat(round));
+            buffer.consume(3 + 6 * round);
+            assert!(!secret(&buffer) && outside(&buffer), "moved");
+        }
+        buffer.push(b"secret");
+        buffer.clear();
+        assert!(!secret(&buffer) && outside(&buffer), "cleared");
     }
 }
