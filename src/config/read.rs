@@ -36,6 +36,11 @@ pub(super) struct Entry {
 /// Stand for `[` and `]` in a value while the crate has it. Control characters are refused before.
 const MASKS: [(char, char); 2] = [('[', '\u{1}'), (']', '\u{2}')];
 
+/// A certificate, or a private key, itself. What is wrong with its lines must not be told by showing them.
+const PEM_BEGINS: &str = "-----BEGIN ";
+const PEM_ENDS: &str = "-----END ";
+const PEM_INSIDE: &str = "is the text of a PEM file; put here the name of a file that holds it";
+
 /// The sections of a file, in order, the same name perhaps twice. What is wrong with its lines goes to `faults`.
 pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
@@ -45,6 +50,7 @@ pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
         return vec![Section { name: None, line: 1, entries: Vec::new() }];
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut within_pem = false;
     for (index, raw) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = index + 1;
         let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
@@ -58,6 +64,16 @@ pub(super) fn sections(bytes: &[u8], faults: &mut Faults) -> Vec<Section> {
                 let section = sections.last().and_then(|section| section.name.as_deref());
                 faults.add(section, None, Some(line), why);
             }
+            continue;
+        }
+        if within_pem || text.contains(PEM_BEGINS) {
+            if !within_pem {
+                let section = sections.last().and_then(|section| section.name.as_deref());
+                let key = text.split_once('=').map(|(key, _)| key.trim().to_lowercase());
+                let key = key.filter(|key| !key.contains("-----"));
+                faults.add(section, key.as_deref(), Some(line), PEM_INSIDE.to_owned());
+            }
+            within_pem = !text.contains(PEM_ENDS);
             continue;
         }
         if text.starts_with('[') {

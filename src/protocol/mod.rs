@@ -81,6 +81,9 @@ pub enum End {
     Fault(String),
 }
 
+/// For the log, in the place of a server's words while nobody is logged in.
+const WORDS_WITHHELD: &str = " (its words are not shown: they may repeat a password)";
+
 /// What a protocol can have done. Everything is performed in the order of the calls.
 pub trait Host {
     /// Queues bytes for that side.

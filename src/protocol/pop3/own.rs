@@ -88,16 +88,21 @@ impl Own {
 
 /// For the log: which message.
 pub(super) fn name(target: &Target, origin: Option<&Origin>, owner: &Owner) -> String {
-    let number = target.number.map_or_else(|| quote(&target.text), |number| number.to_string());
+    let number = number(target);
     match origin {
         Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
         _ => format!("message {number} of {owner}"),
     }
 }
 
+/// What is no plain number is not shown: it can be anything that somebody typed.
+fn number(target: &Target) -> String {
+    target.number.map_or_else(|| "?".to_owned(), |number| number.to_string())
+}
+
 /// A message as fields of a log line.
 pub(super) fn label(target: &Target, origin: Option<&Origin>) -> String {
-    let number = target.number.map_or_else(|| quote(&target.text), |number| number.to_string());
+    let number = number(target);
     match origin {
         Some(Origin::Pop3 { uidl }) => format!("number={number} uidl={}", quote(uidl)),
         _ => format!("number={number}"),

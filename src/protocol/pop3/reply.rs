@@ -1,7 +1,7 @@
 //! The server's stream: which command a reply is for, where it ends, and what becomes of it.
 
 use super::super::dot::{Event, TERMINATOR, Unstuffer};
-use super::super::{DraftId, End, Farewell, Host, Protocol as _, Refused, Side};
+use super::super::{DraftId, End, Farewell, Host, Protocol as _, Refused, Side, WORDS_WITHHELD};
 use super::capability;
 use super::command::{Ask, Target};
 use super::own::{label, uid_said};
@@ -192,7 +192,11 @@ impl Pop3 {
                     None if err && !matches!(self.stage, Stage::ClientTls) => {
                         host.send(Side::Client, line);
                         self.told = true;
-                        self.fault(format!("server ended the session: {}", quote(line)), host);
+                        let why = match self.owner {
+                            Some(_) => format!("server ended the session: {}", quote(line)),
+                            None => "server ended the session before a login".to_owned() + WORDS_WITHHELD,
+                        };
+                        self.fault(why, host);
                     }
                     // Not shown: it may be text of a message.
                     None => self.fault("server spoke unasked", host),

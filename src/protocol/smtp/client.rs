@@ -152,9 +152,9 @@ impl Smtp {
         match verb {
             Verb::Empty => self.answer(b"500 5.5.2 Empty command\r\n", host),
             Verb::Barred => {
-                // The verb alone: what stands behind it may be a login in another dialect (X-EXPS).
-                let verb = &line[..line.len() - argument.len()];
-                host.note(&format!("refused the command {}", escape(verb)));
+                // Not what stands behind it, which may be a login in another dialect (X-EXPS).
+                let verb = line[..line.len() - argument.len()].trim_ascii_start().to_ascii_uppercase();
+                host.note(&format!("refused the command {}", command::barred(&verb).unwrap_or_default()));
                 self.answer(b"502 5.5.1 Command not implemented\r\n", host);
             }
             Verb::Lhlo => self.answer(b"500 5.5.1 This is SMTP, not LMTP\r\n", host),

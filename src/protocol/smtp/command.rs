@@ -52,22 +52,28 @@ pub(super) fn parse(line: &[u8]) -> (Verb, &[u8]) {
 /// transaction as nobody does any more (RFC 821's SEND, SOML, SAML; RFC 5321, appendix F.6) or speak something that is not SMTP
 /// (Exchange's own).
 pub(super) fn is_barred(upper: &[u8]) -> bool {
-    const BARRED: [&[u8]; 13] = [
-        b"ATRN",
-        b"BURL",
-        b"ETRN",
-        b"SAML",
-        b"SEND",
-        b"SOML",
-        b"TURN",
-        b"XCLIENT",
-        b"XFORWARD",
-        b"XEXCH50",
-        b"X-LINK2STATE",
-        b"X-ANONYMOUSTLS",
-        b"X-EXPS",
+    barred(upper).is_some()
+}
+
+/// Which of them this is, as the log may have it: nothing that the client has chosen freely.
+pub(super) fn barred(upper: &[u8]) -> Option<&'static str> {
+    const BARRED: [&str; 13] = [
+        "ATRN",
+        "BURL",
+        "ETRN",
+        "SAML",
+        "SEND",
+        "SOML",
+        "TURN",
+        "XCLIENT",
+        "XFORWARD",
+        "XEXCH50",
+        "X-LINK2STATE",
+        "X-ANONYMOUSTLS",
+        "X-EXPS",
     ];
-    BARRED.contains(&upper) || upper.starts_with(b"XSHADOW")
+    let of_a_kind = upper.starts_with(b"XSHADOW").then_some("XSHADOW");
+    BARRED.into_iter().find(|verb| verb.as_bytes() == upper).or(of_a_kind)
 }
 
 /// `BDAT octets [LAST]` (RFC 3030, section 2).

@@ -54,6 +54,16 @@ pub(super) fn text(line: &[u8]) -> &[u8] {
     line.get(4..).unwrap_or_default()
 }
 
+/// A reply as far as the log may have it: its codes (RFC 5321, RFC 2034). What stands behind them may repeat what was said: a password, or a line of a
+/// message that was taken for a command.
+pub(super) fn codes(line: &[u8]) -> String {
+    let is_number = |part: &[u8]| (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+    let word = text(line).split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let enhanced = word.split(|&b| b == b'.').count() == 3 && word.split(|&b| b == b'.').all(is_number);
+    let shown = if enhanced { &line[..4 + word.len()] } else { &line[..line.len().min(3)] };
+    String::from_utf8_lossy(shown).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +88,20 @@ mod tests {
         assert_eq!(of(299), (true, false, false));
         assert_eq!(of(354), (false, true, false));
         assert_eq!((of(421), of(554)), ((false, false, true), (false, false, true)));
+    }
+
+    #[test]
+    fn only_codes_are_shown() {
+        for (line, shown) in [
+            (&b"421 4.4.2 secret\r\n"[..], "421 4.4.2"),
+            (b"500 secret 5.5.2", "500"),
+            (b"535 5.7.8.secret no", "535"),
+            (b"535 5.7.secret", "535"),
+            (b"535 5.7.1234", "535"),
+            (b"421-4.7.0", "421-4.7.0"),
+            (b"421\r\n", "421"),
+        ] {
+            assert_eq!(codes(line), shown);
+        }
     }
 }

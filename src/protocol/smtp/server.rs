@@ -117,7 +117,14 @@ impl Smtp {
 
     fn server_said(&mut self, line: &[u8], host: &mut dyn Host) {
         let Some(reply) = ReplyLine::parse(trim_ending(line)) else {
-            return self.fault(format!("the server sent a line that is no reply: {}", quote(line)), host);
+            let why = match self.stage {
+                Stage::Open if !matches!(self.pending.front(), Some(Pending::Server(Asked::Greeting))) => {
+                    "the server sent a line that is no reply".to_owned()
+                }
+                // Nothing has been said to it that it could repeat.
+                _ => format!("the server sent a line that is no reply: {}", quote(line)),
+            };
+            return self.fault(why, host);
         };
         if let Stage::Upstream(waits_for) = self.stage {
             return self.upstream_said(waits_for, reply, line, host);
@@ -153,7 +160,7 @@ impl Smtp {
     fn answered(&mut self, asked: Asked, code: Code, line: &[u8], host: &mut dyn Host) {
         if code.intermediate() && !matches!(asked, Asked::Data | Asked::Auth) {
             // It would take what follows for a message's text.
-            return self.fault(format!("the server asked for more where there is none: {}", quote(line)), host);
+            return self.fault(format!("the server asked for more where there is none: {}", reply::codes(line)), host);
         }
         match asked {
             Asked::Data => return self.data_answered(code, line, host),
@@ -239,7 +246,7 @@ impl Smtp {
         if code.positive() {
             self.forget_transaction(host);
         } else {
-            self.fault(format!("the server refused RSET: {}", quote(line)), host);
+            self.fault(format!("the server refused RSET: {}", reply::codes(line)), host);
         }
     }
 
@@ -260,7 +267,7 @@ impl Smtp {
 
     /// A reply to nothing: the server is leaving, or has lost its place.
     fn unasked(&mut self, reply: ReplyLine, line: &[u8], host: &mut dyn Host) {
-        let shown = quote(line);
+        let shown = reply::codes(line);
         if !reply.code.negative() {
             return self.fault(format!("the server answered what was not asked: {shown}"), host);
         }

@@ -383,7 +383,7 @@ fn what_is_no_reply_ends_the_session() {
             -> S: NOOP
             S: {line}
             -> C: 421 4.4.1 The mail server cannot be reached any more, try again later
-            -> end fault the server sent a line that is no reply: ..."
+            -> end fault the server sent a line that is no reply"
         ));
     }
     let mut session = Session::new(make(settings()));
