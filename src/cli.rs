@@ -85,7 +85,7 @@ fn help(options: &Options) -> String {
     format!(
         "{text}\n\
          Without -c: {here}, then {system}.\n\
-         SIGTERM and SIGINT stop, SIGHUP reads the configuration again, SIGUSR1 logs the counters.\n\
+         SIGTERM, SIGINT and SIGQUIT stop, SIGHUP reads the configuration again, SIGUSR1 logs the counters.\n\
          Exit status: 0 stopped as asked, 1 the configuration or the machine is at fault, 2 wrong usage.\n"
     )
 }

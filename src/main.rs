@@ -31,6 +31,7 @@ fn with_file(given: Option<PathBuf>, run: impl FnOnce(&Path) -> ExitCode) -> Exi
 }
 
 fn test(file: &Path) -> ExitCode {
+    server::confine();
     let tried = config::load(file).and_then(|config| server::check::test(&config).map(|()| config));
     match tried {
         Ok(config) => print(&config.proxies.iter().map(|proxy| format!("{proxy}\n")).collect::<String>()),

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::config::{self, Fault};
 use crate::logging;
-use crate::server::Server;
+use crate::server::{self, Server};
+
+/// A file has reached the limit of its size (`ulimit -f`).
+const SIGXFSZ: i32 = nix::sys::signal::Signal::SIGXFSZ as i32;
 
 /// Starts the proxies and runs until it is told to stop. 0: stopped as asked; 1: the configuration or the machine is at fault, which
 /// was told on standard error.
@@ -20,8 +23,10 @@ pub fn run(file: PathBuf) -> ExitCode {
         Err(faults) => return failed(&faults),
     };
     logging::init(config.shared.log);
-    // Before anything else: from the first moment on, a signal must not kill the program half-way.
-    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
+    server::confine();
+    // Before anything else: from the first moment on, a signal must not kill the program half-way. (A file that may not grow any further sends one,
+    // too: then the write fails, and that is dealt with. SIGPIPE is ignored by Rust.)
+    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ]) {
         Ok(signals) => signals,
         Err(e) => {
             log::error!("signals cannot be handled: {e}");
@@ -37,7 +42,8 @@ pub fn run(file: PathBuf) -> ExitCode {
         match (signal, &mut server) {
             (SIGHUP, Some(server)) => server.reload(),
             (SIGUSR1, Some(server)) => server.tell_counters(),
-            (SIGTERM | SIGINT, running) => match running.take() {
+            (SIGUSR2, _) => log::info!("SIGUSR2 asks for nothing"),
+            (SIGTERM | SIGINT | SIGQUIT, running) => match running.take() {
                 Some(server) => {
                     // Elsewhere, so that a second signal is heard. It ends the loop when it is done.
                     let handle = handle.clone();

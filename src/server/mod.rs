@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use self::privileges::confine;
+
 use self::counters::Registry;
 use self::limits::Limits;
 use self::listener::{Listener, bind};

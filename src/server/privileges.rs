@@ -1,10 +1,11 @@
-//! What the process may do: file descriptors, the mode of new files, and no root any longer than needed.
+//! What the process may do: file descriptors, the mode of new files, no root any longer than needed, and no way for its memory into a file.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
@@ -18,6 +19,17 @@ use crate::config::Shared;
 const FILES_BESIDES: u64 = 64;
 /// Of one session: two sockets and a draft.
 const FILES_A_SESSION: u64 = 3;
+
+/// For good, and before any thread is started: no core dump, no debugger but root's, and no more rights than there are. The passwords of those who log
+/// in pass through the memory. What the system does not allow is logged.
+pub fn confine() {
+    let tell = |what: &'static str| move |e: nix::Error| log::warn!("{what} cannot be turned off: {e}");
+    // A core_pattern that names a program does not ask for the limit.
+    let undumpable = prctl::set_dumpable(false);
+    let no_core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = undumpable.and(no_core).map_err(tell("core dumps"));
+    let _ = prctl::set_no_new_privs().map_err(tell("gaining rights by programs that are set-uid"));
+}
 
 /// As many open files as the hard limit allows; new files are for the owner only.
 pub(super) fn prepare(shared: &Shared) {
@@ -53,7 +65,12 @@ fn sessions_with(files: u64) -> usize {
 /// # Errors
 /// The key at fault, and why.
 pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
-    let Some((uid, gid)) = new_identity(shared)? else { return Ok(()) };
+    let Some((uid, gid)) = new_identity(shared)? else {
+        if geteuid().is_root() {
+            log::warn!("runs as root, for no user is named in the configuration");
+        }
+        return Ok(());
+    };
     make_spool(&shared.spool, uid, gid).map_err(|e| unmade(shared, &e))?;
     join_groups(uid, gid)?;
     setgid(gid).map_err(failed("setgid"))?;
@@ -62,7 +79,11 @@ pub(super) fn drop_root(shared: &Shared) -> Result<(), (&'static str, String)> {
     if !changed || (!uid.is_root() && setuid(Uid::from_raw(0)).is_ok()) {
         return Err(("user", "root could not be given up".to_owned()));
     }
-    Ok(())
+    if uid.is_root() {
+        log::warn!("runs as root, for the user in the configuration is root");
+    }
+    // Another user means another setting of that.
+    prctl::set_dumpable(false).map_err(failed("turning core dumps off"))
 }
 
 /// Does something as `user` and `group`, with the spool made as [`drop_root`] makes it; then becomes root again and removes what was
