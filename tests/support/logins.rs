@@ -88,6 +88,10 @@ pub fn logins(kind: Kind, user: &str, secret: &str) -> Vec<Login> {
 pub struct Client<S: Read + Write> {
     kind: Kind,
     stream: BufReader<S>,
+    /// Of IMAP: of the command said last.
+    tag: String,
+    /// The server waits for the rest of that.
+    asked: bool,
 }
 
 pub fn connect(port: u16) -> TcpStream {
@@ -101,17 +105,21 @@ impl<S: Read + Write> Client<S> {
     /// Listens to the greeting.
     pub fn new(kind: Kind, stream: S) -> Client<S> {
         let mut client = Client::greeted(kind, stream);
-        client.reply();
+        line(&mut client.stream);
         client
     }
 
     /// For a connection on which the greeting was heard.
     pub fn greeted(kind: Kind, stream: S) -> Client<S> {
-        Client { kind, stream: BufReader::new(stream) }
+        Client { kind, stream: BufReader::new(stream), tag: String::new(), asked: false }
     }
 
     /// Sends this with CRLF behind it. The reply; empty when the connection is over.
     pub fn say(&mut self, line: &[u8]) -> String {
+        let tag = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+        if !self.asked {
+            self.tag = format!("{} ", String::from_utf8_lossy(tag));
+        }
         let _ = self.stream.get_mut().write_all(&[line, b"\r\n"].concat());
         self.reply()
     }
@@ -124,12 +132,10 @@ impl<S: Read + Write> Client<S> {
             let goes_on = match self.kind {
                 Kind::Pop3 => false,
                 Kind::Smtp => text.as_bytes().get(3) == Some(&b'-'),
-                // All that is no data: also what is said of no command of ours.
-                Kind::Imap => {
-                    text.starts_with("* ") && !["* OK", "* BAD", "* BYE"].iter().any(|start| text.starts_with(start))
-                }
+                Kind::Imap => ![&self.tag, "+", "* BAD", "* BYE"].iter().any(|start| text.starts_with(start)),
             };
             if line.is_empty() || !goes_on {
+                self.asked = text.starts_with('+');
                 return text;
             }
         }
