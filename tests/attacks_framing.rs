@@ -359,7 +359,7 @@ fn smtp_servers_with_replies_that_have_no_end_or_no_question() {
             (b"250 \0\xff\r\n", OK),
             (&[many(b"250-more\r\n", 100_000), b"250 last\r\n".to_vec()].concat(), OK),
             (b"250 ok\r\n250 unasked\r\n", "the server answered what was not asked"),
-            (b"250 ok\r\n421 leaving\r\n", "the server ended the session: \"421 leaving\""),
+            (b"250 ok\r\n421 leaving\r\n", "the server ended the session: 421"),
             (b"354 go on\r\n", "the server asked for more where there is none"),
             (b"334 \r\n", "the server asked for more where there is none"),
             (b"+OK\r\n", "the server sent a line that is no reply"),
@@ -500,7 +500,12 @@ fn an_exchange_that_never_ends_is_ended_by_the_login_timeout() {
         }
         assert!(rounds > 1, "{kind:?}: {rounds}");
         drop(wire);
-        assert_eq!(ends(&proxy, 1), ["no login in time (login_timeout)"]);
+        // Whose turn it is at that moment is chance.
+        let end = ends(&proxy, 1).remove(0);
+        assert!(
+            ["no login in time (login_timeout)", "the server did not answer in time (login_timeout)"].contains(&&*end),
+            "{end}"
+        );
         assert!(!proxy.log().contains(" login user="));
         proxy.spool().holds(&[]);
     }
