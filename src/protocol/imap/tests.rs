@@ -1242,6 +1242,25 @@ fn what_stands_behind_a_long_message_passes_before_its_end_in_any_pieces() {
     }
 }
 
+/// Found by `scripts/fuzz imap`: a piece that broke the protocol was dropped, what stood before the fault in it as well, and the client got a BYE or none.
+#[test]
+fn a_long_response_passes_up_to_where_it_breaks_whatever_the_pieces() {
+    let response = format!("* 1 FETCH (FLAGS (a) X ({}\r\n", "{3}\r\nabc ".repeat(3000));
+    let lines = |piece: usize| {
+        let mut session = session();
+        session.feed(Side::Server, b"* OK ready\r\n");
+        session.feed(Side::Client, b"a LOGIN joe secret\r\n");
+        session.feed(Side::Server, b"a OK in\r\n");
+        response.as_bytes().chunks(piece).for_each(|piece| session.feed(Side::Server, piece));
+        session.host.lines()
+    };
+    let whole = lines(usize::MAX);
+    assert!(whole.iter().any(|line| line.starts_with("end fault ")) && !whole.iter().any(|line| line.contains("BYE")));
+    for piece in [1, 7, 1000] {
+        assert!(lines(piece) == whole, "in pieces of {piece}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

@@ -56,6 +56,8 @@ impl Imap {
     pub(super) fn fetch(&mut self, mut fetch: Box<Fetch>, bytes: &[u8], host: &mut dyn Host) -> usize {
         let (taken, event) = fetch.parser.next(bytes);
         if let Event::Lost(what) = event {
+            // What stands before it passes, whatever the pieces that it came in.
+            self.deliver(&mut fetch, &bytes[..taken - 1], host);
             self.lost(what, host);
             return taken;
         }
