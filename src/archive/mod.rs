@@ -7,6 +7,9 @@
 mod draft;
 mod error;
 mod folder;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod known;
 mod left;
 mod maildir;

@@ -294,7 +294,7 @@ fn fits(key: &str) -> bool {
         && !key.chars().any(char::is_control)
 }
 
-fn line(key: &str, message: Message) -> String {
+pub(super) fn line(key: &str, message: Message) -> String {
     let body = format!("{key} {} {}", message.size, safe::hex(&message.hash));
     let check = check(body.as_bytes());
     body + " " + &check + "\n"

@@ -1,0 +1,8 @@
+#![no_main]
+
+use mailstore_fuzz::kinds::Kind;
+use mailstore_fuzz::{memory, seeds, session};
+
+libfuzzer_sys::fuzz_target!(init: seeds::write_for(Kind::Pop3), |data: &[u8]| {
+    session::play(Kind::Pop3, data, memory::live);
+});

@@ -1,0 +1,5 @@
+#![no_main]
+
+use mailstore_fuzz::{part_seeds, parts};
+
+libfuzzer_sys::fuzz_target!(init: part_seeds::write_for("received"), |data: &[u8]| parts::received(data));

@@ -1,0 +1,5 @@
+#![no_main]
+
+use mailstore_fuzz::{part_seeds, parts};
+
+libfuzzer_sys::fuzz_target!(init: part_seeds::write_for("sasl"), |data: &[u8]| parts::sasl(data));
