@@ -190,6 +190,33 @@ fn what_was_found_stays_mended() {
     }
 }
 
+/// Well formed or not, said where a login is expected, within an exchange or anywhere: the host looks into each text for the log.
+#[test]
+fn no_way_to_log_in_shows_the_password() {
+    let say = |side, text: &str| Event::Say(side, text.as_bytes().to_vec());
+    for (kind, greeting, challenge, replies) in [
+        (Kind::Pop3, "+OK hi\r\n", "+ VXNlcm5hbWU6\r\n", ["+OK\r\n", "-ERR no\r\n"]),
+        (Kind::Imap, "* OK hi\r\n", "+ VXNlcm5hbWU6\r\n", ["p OK\r\n", "p NO\r\n"]),
+        (Kind::Smtp, "220 hi\r\n", "334 VXNlcm5hbWU6\r\n", ["235 yes\r\n", "535 no\r\n"]),
+    ] {
+        for mechanism in ["", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "XOAUTH2", "OAUTHBEARER"] {
+            let auth = if kind == Kind::Imap { "p AUTHENTICATE" } else { "AUTH" };
+            for (one, other) in (0..10).flat_map(|one| (0..10).map(move |other| (one, other))) {
+                for reply in replies {
+                    let mut events = vec![say(SERVER, greeting)];
+                    if !mechanism.is_empty() {
+                        events.extend([say(CLIENT, &format!("{auth} {mechanism}\r\n")), say(SERVER, challenge)]);
+                    }
+                    events.extend([Event::Login(one), say(SERVER, challenge), Event::Login(other), say(SERVER, reply)]);
+                    for settings in [0, 2] {
+                        session::play(kind, &Input::write(settings, &events), NOT_COUNTED);
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000);
     // What is found is put into tests/fuzz/found instead, as a file that the fuzz targets read, too.

@@ -104,6 +104,13 @@ impl Watcher {
         self.digest.finish()
     }
 
+    /// The server has been heard: what it has answered is kept, or not.
+    pub fn heard(&self) {
+        let answered = self.server.as_ref().is_some_and(|server| !server.owes());
+        let waits = self.drafts.values().any(|&draft| draft == Draft::Prepared);
+        assert!(self.ended || !answered || !waits, "the server has answered, and the message still waits");
+    }
+
     /// What the peers make of it: nothing is complete to them that is not kept.
     fn listen(&mut self, to: Side, bytes: &[u8]) {
         if let (Some(client), Side::Client) = (&mut self.client, to) {

@@ -45,7 +45,11 @@ enum Asked {
     Other,
     Auth,
     Data,
-    Chunk,
+    Chunk {
+        last: bool,
+    },
+    /// The end of what DATA began.
+    End,
 }
 
 /// What the next byte is to the server.
@@ -74,6 +78,11 @@ impl SmtpServer {
         }
     }
 
+    /// Whether it owes an answer to a message.
+    pub fn owes(&self) -> bool {
+        self.asked.iter().any(|asked| matches!(asked, Asked::End | Asked::Chunk { last: true }))
+    }
+
     /// A line of the server's own.
     pub fn say(&mut self, line: &[u8]) {
         let code = line.first().copied().unwrap_or_default();
@@ -91,7 +100,7 @@ impl SmtpServer {
             }
             // A server that says 250 here is one that takes the text, say the clients that go on.
             Some(Asked::Data) => self.mode = if code < b'4' { Mode::Data(At::Start) } else { Mode::Command },
-            Some(Asked::Chunk) if code != b'2' => self.content = None,
+            Some(Asked::Chunk { .. }) if code != b'2' => self.content = None,
             _ => {}
         }
         self.asked.pop_front();
@@ -118,9 +127,10 @@ impl SmtpServer {
                 return Heard::Begins;
             }
             b"BDAT" => {
-                self.asked.push_back(Asked::Chunk);
+                let last = word(2) == b"LAST";
+                self.asked.push_back(Asked::Chunk { last });
                 let left = std::str::from_utf8(word(1)).ok().and_then(|size| size.parse().ok()).unwrap_or(0);
-                return self.chunk(left, word(2) == b"LAST");
+                return self.chunk(left, last);
             }
             b"AUTH" => self.asked.push_back(Asked::Auth),
             b"MAIL" | b"RSET" | b"EHLO" | b"HELO" => {
@@ -144,6 +154,7 @@ impl SmtpServer {
             (At::Dot, b'\r') => (b"", At::DotCr),
             (At::DotCr, b'\n') => {
                 self.mode = Mode::Command;
+                self.asked.push_back(Asked::End);
                 return self.complete();
             }
             (At::Cr, b'\n') => (b"\n", At::Start),

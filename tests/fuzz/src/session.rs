@@ -239,6 +239,7 @@ impl Session {
                 self.host.server = None;
             }
             assert!(used <= given.len(), "{used} octets taken of {}", given.len());
+            self.host.heard();
             taken += used;
             held = used < given.len();
             if taken == end {
