@@ -249,7 +249,9 @@ impl Imap {
             }
             LineEnd::Absurd { synchronizing: false } => {
                 self.reply(&refusal, host);
+                command.discard(host);
                 self.end(End::Fault("the client sent a literal whose length is none".to_string()), host);
+                return true;
             }
             _ => self.reply(&refusal, host),
         }

@@ -1242,6 +1242,20 @@ fn what_stands_behind_a_long_message_passes_before_its_end_in_any_pieces() {
     }
 }
 
+/// Found by `scripts/fuzz imap`: the session was ended twice.
+#[test]
+fn a_literal_larger_than_any_number_in_the_middle_of_a_command_ends_the_session_once() {
+    run(r"
+        S: * OK ready
+        -> C: * OK ready
+        C: c NOOP {4+}\r\nWork {99999999999999999999+}
+        -> S: c NOOP {4+}
+        -> S: Work\
+        -> C: c BAD the literal is too large
+        -> end fault the client sent a literal larger than any number
+        ");
+}
+
 /// Found by `scripts/fuzz imap`: a piece that broke the protocol was dropped, what stood before the fault in it as well, and the client got a BYE or none.
 #[test]
 fn a_long_response_passes_up_to_where_it_breaks_whatever_the_pieces() {
