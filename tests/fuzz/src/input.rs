@@ -47,7 +47,7 @@ pub struct Input {
 impl Input {
     pub fn parse(data: &[u8]) -> Input {
         let (&settings, mut rest) = data.split_first().unwrap_or((&0, &[]));
-        let long = settings >= 0xfc;
+        let long = settings & 0xe0 == 0xe0;
         let mut reader = Reader { left: if long { SAID_LONG_MAX } else { SAID_MAX }, ..Reader::default() };
         while let Some((&byte, behind)) = rest.split_first() {
             rest = behind;

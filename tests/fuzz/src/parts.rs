@@ -307,12 +307,11 @@ fn archive(spool: &Path) -> Archive {
     Archive::new(Settings { spool: spool.to_owned(), maildir, sync: false })
 }
 
-/// A folder of this process's own, in memory where there is such a place.
+/// A folder of this process's own, below the one that `scripts/fuzz` made and removes.
 fn scratch() -> &'static Path {
     static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     SCRATCH.get_or_init(|| {
-        let memory = Path::new("/dev/shm");
-        let root = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let root = std::env::var_os("MAILSTORE_FUZZ_SCRATCH").map_or_else(std::env::temp_dir, PathBuf::from);
         let scratch = root.join(format!("mailstore-fuzz-{}", std::process::id()));
         fs::create_dir_all(&scratch).expect("a temporary folder");
         scratch
