@@ -1251,8 +1251,8 @@ fn a_literal_larger_than_any_number_in_the_middle_of_a_command_ends_the_session_
         C: c NOOP {4+}\r\nWork {99999999999999999999+}
         -> S: c NOOP {4+}
         -> S: Work\
-        -> C: c BAD the literal is too large
-        -> end fault the client sent a literal larger than any number
+        -> C: c BAD the literal is too large, or none
+        -> end fault the client sent a literal whose length is none
         ");
 }
 
