@@ -320,6 +320,78 @@ fn keep_recipients_before_an_mx() {
     postfix.wait_for(dan, 3);
 }
 
+/// Postfix reads far more than the standard allows, and delivers: whom we read has to be whom it reads.
+#[test]
+fn however_a_sender_spells_a_recipient_the_copy_goes_where_the_mail_goes() {
+    let lab = Lab::new();
+    let dovecot = Dovecot::start(&lab);
+    let postfix = Postfix::start(&lab, &dovecot);
+    let direct = Endpoint { kind: Kind::Smtp, port: postfix.mx(), tls: Tls::None };
+    let keys = "keep = recipients\nlocal_domains = example.org\n";
+    let proxy = Proxy::start(&lab, &section(&lab, "mx", Tls::None, direct, keys));
+    let mut wire = Wire::connect(&lab, proxy.endpoint(Kind::Smtp, "mx", Tls::None));
+    wire.smtp("EHLO mta.example.com");
+    let mut expected = Vec::new();
+    let mut delivered = Vec::new();
+    for (path, owner) in [
+        ("<bob@example.org>", "bob"),
+        (" <Bob@EXAMPLE.org>", "bob"),
+        ("bob@example.org", "bob"),
+        ("<@relay.example.com,@b.example.com:bob@example.org>", "bob"),
+        ("<bob@example.org.>", "bob"),
+        ("<bob>", "bob"),
+        ("bob", "bob"),
+        ("<Postmaster>", "postmaster"),
+        ("<\"bob\"@example.org>", "bob"),
+        ("<\"b\\ob\"@example.org>", "bob"),
+        ("<\"b<o>b\"@example.org> NOTIFY=NEVER", "b<o>b"),
+        ("\"b ob\"@example.org ORCPT=rfc822;x@example.com", "b ob"),
+        ("<bob.@example.org>", "bob."),
+        ("<b..ob@example.org>", "b..ob"),
+        ("<bob+tag=x@example.org>", "bob+tag=x"),
+    ] {
+        let text = message("x@far.example.com", "bob", &format!("To {}", expected.len()), "text\r\n");
+        assert!(wire.smtp("MAIL FROM:<x@far.example.com>").starts_with("250"));
+        let reply = wire.smtp(&format!("RCPT TO:{path}"));
+        assert!(reply.starts_with("250"), "{path}: {reply}");
+        assert!(wire.smtp("DATA").starts_with("354"));
+        wire.send(&stuffed(&text));
+        assert!(wire.smtp_reply().starts_with(b"250"), "{path}");
+        expected.push(received(&format!("{owner}@example.org"), "", &text));
+        delivered.push((format!("{owner}@example.org"), postfix::to_lf(&text)));
+    }
+    for path in [
+        "<bob@example.org(x)>",
+        "<bob@ example.org>",
+        "<bob @example.org>",
+        "(<x@far.example.com>)<bob@example.org>",
+        "(<bob@example.org>)<mallory@example.org>",
+        "<x@far.example.com><bob@example.org>",
+        "Bob <bob@example.org>",
+        "<\"bob@example.org\">",
+        "<\"@relay.example.com:bob\"@example.org>",
+        "<bob%example.org>",
+        "<example.org!bob>",
+        "<b\\ob@example.org>",
+        "<bob@example.org",
+        "<>",
+    ] {
+        assert!(wire.smtp("MAIL FROM:<x@far.example.com>").starts_with("250"));
+        assert!(wire.smtp(&format!("RCPT TO:{path}")).starts_with("501 5.1.3 "), "{path}");
+        assert!(wire.smtp("RSET").starts_with("250"));
+    }
+    wait_until("all is delivered", CLIENT, || postfix.all().count() >= delivered.len());
+    let mut by_postfix: Vec<_> =
+        postfix.all().map(|message| (message.recipient().to_lowercase(), message.message().to_vec())).collect();
+    by_postfix.sort();
+    delivered.sort();
+    let shown = |all: &[(String, Vec<u8>)]| {
+        all.iter().map(|(to, text)| format!("{to}: {}", String::from_utf8_lossy(text))).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&by_postfix), shown(&delivered));
+    proxy.spool().holds(&expected);
+}
+
 #[test]
 fn a_message_of_25_megabytes() {
     let lab = Lab::new();

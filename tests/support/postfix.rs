@@ -46,6 +46,13 @@ impl Delivered {
         rest
     }
 
+    /// For whom: Postfix quotes what needs it, which is undone.
+    pub fn recipient(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let line = text.lines().find_map(|line| line.strip_prefix("Delivered-To: "));
+        line.expect("the field Delivered-To").replace('"', "")
+    }
+
     /// Whether the message that was sent (CRLF line ends) is the end of what was delivered.
     pub fn ends_with(&self, sent: &[u8]) -> bool {
         self.bytes.ends_with(&to_lf(sent))
@@ -104,11 +111,16 @@ impl Postfix {
         self.ports[2]
     }
 
-    /// What was delivered to this recipient, oldest first. (All lies in one Maildir; Postfix notes for whom.)
-    pub fn delivered(&self, recipient: &str) -> Vec<Delivered> {
+    /// All that was delivered, oldest first. (All lies in one Maildir; Postfix notes for whom.)
+    pub fn all(&self) -> impl Iterator<Item = Delivered> {
         let mut files = dovecot::entries(&self.dir.join("mail/all/new"));
         files.sort();
-        let all = files.iter().map(|file| Delivered { bytes: fs::read(file).unwrap() });
+        files.into_iter().map(|file| Delivered { bytes: fs::read(file).unwrap() })
+    }
+
+    /// What was delivered to this recipient, oldest first.
+    pub fn delivered(&self, recipient: &str) -> Vec<Delivered> {
+        let all = self.all();
         let field = format!("\nDelivered-To: {recipient}\n");
         all.filter(|message| {
             let fields = &message.bytes[..message.bytes.len().min(1000)];
@@ -184,6 +196,7 @@ maillog_file_prefixes = {d}
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 myhostname = mx.example.org
+myorigin = example.org
 mydestination =
 alias_maps =
 local_recipient_maps =

@@ -163,11 +163,7 @@ impl Smtp {
                 self.answer(b"503 5.5.1 Send EHLO first\r\n", host);
             }
             Verb::Auth => self.auth(line, argument, host),
-            Verb::Mail => {
-                let argument = address::parse("FROM", argument);
-                let sender = Party::sender(&argument, &self.settings);
-                self.ask(line, Asked::Mail { sender, size: argument.size }, host);
-            }
+            Verb::Mail => self.mail(line, argument, host),
             Verb::Rcpt => self.rcpt(line, argument, host),
             Verb::Data => self.data(line, host),
             Verb::Bdat => self.bdat(line, argument, host),
@@ -191,9 +187,23 @@ impl Smtp {
         self.pending.push_back(Pending::Server(asked));
     }
 
+    fn mail(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
+        let argument = address::parse("FROM", argument);
+        let sender = Party::sender(&argument, &self.settings);
+        if sender == Party::Unreadable && self.login.is_none() {
+            host.note("refused a sender that servers read in different ways");
+            self.answer(b"501 5.1.7 Sender address not understood\r\n", host);
+        } else {
+            self.ask(line, Asked::Mail { sender, size: argument.size }, host);
+        }
+    }
+
     fn rcpt(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
         let recipient = Party::recipient(&address::parse("TO", argument), &self.settings);
-        if recipient.too_long() {
+        if recipient == Party::Unreadable {
+            host.note("refused a recipient that servers read in different ways");
+            self.answer(b"501 5.1.3 Recipient address not understood\r\n", host);
+        } else if recipient.too_long() {
             self.answer(b"501 5.1.3 Address too long\r\n", host);
         } else if recipient != Party::Nobody && self.transaction.full() {
             self.answer(b"452 4.5.3 Too many recipients\r\n", host);

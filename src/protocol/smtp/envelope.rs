@@ -11,6 +11,8 @@ const RECIPIENTS_MAX: usize = 10_000;
 const RECIPIENTS_SIZE_MAX: usize = 1024 * 1024;
 /// Octets of an address that a Maildir is named after. RFC 5321 allows 256 to a path.
 pub(super) const ADDRESS_LEN_MAX: usize = 1024;
+/// The configuration's word for a `default_domain` that is not there.
+const UNCONFIGURED_DOMAIN: &str = "localhost";
 
 /// Whose Maildir an envelope address means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub(super) enum Party {
     /// Nobody's: the null sender, an address outside `local_domains`, or one that `keep` does not ask about.
     Nobody,
     Owner(Owner),
-    /// It cannot be told, and it would have to be.
+    /// It cannot be told, and it would have to be: of a recipient always, of a sender where there is no login.
     Unreadable,
 }
 
@@ -32,8 +34,6 @@ pub(super) struct Transaction {
     pub(super) addressed: bool,
     recipients: Vec<Owner>,
     recipients_size: usize,
-    /// An accepted recipient's address could not be read.
-    recipient_unreadable: bool,
     /// What MAIL announced, in octets.
     pub(super) size: Option<u64>,
 }
@@ -49,9 +49,11 @@ impl Party {
 
     /// The party of RCPT TO.
     pub(super) fn recipient(argument: &Argument, settings: &Settings) -> Party {
-        match settings.keep {
-            Keep::Sender => Party::Nobody,
-            Keep::Recipients | Keep::Both => Party::new(&argument.path, settings),
+        match (settings.keep, &argument.path) {
+            (Keep::Sender, _) => Party::Nobody,
+            // There is none (RFC 5321, section 4.1.1.3): a server that takes it knows better whom it means.
+            (_, Path::Null) => Party::Unreadable,
+            (Keep::Recipients | Keep::Both, path) => Party::new(path, settings),
         }
     }
 
@@ -64,13 +66,16 @@ impl Party {
     }
 
     fn of_mailbox(mailbox: &Mailbox, settings: &Settings) -> Party {
-        let owner = Owner::address(&mailbox.login(&settings.default_domain), &settings.default_domain);
         let local = &settings.local_domains;
-        if local.is_empty() || local.iter().any(|domain| owner.domain().eq_ignore_ascii_case(domain.as_bytes())) {
-            Party::Owner(owner)
-        } else {
-            Party::Nobody
-        }
+        // A server that takes a name without a domain means a mailbox of its own.
+        let bare = mailbox.domain.is_empty();
+        let default_domain = match local.first() {
+            Some(first) if settings.default_domain == UNCONFIGURED_DOMAIN => first,
+            _ => &settings.default_domain,
+        };
+        let owner = Owner::address(&mailbox.login(default_domain), default_domain);
+        let is_local = |domain: &String| owner.domain().eq_ignore_ascii_case(domain.as_bytes());
+        if bare || local.is_empty() || local.iter().any(is_local) { Party::Owner(owner) } else { Party::Nobody }
     }
 
     /// Whether this address is longer than what is remembered of one.
@@ -88,7 +93,6 @@ impl Transaction {
             addressed: false,
             recipients: Vec::new(),
             recipients_size: 0,
-            recipient_unreadable: false,
             size: None,
         }
     }
@@ -107,13 +111,9 @@ impl Transaction {
     /// The server accepted this recipient.
     pub(super) fn accept(&mut self, recipient: Party) {
         self.addressed = true;
-        match recipient {
-            Party::Nobody => {}
-            Party::Unreadable => self.recipient_unreadable = true,
-            Party::Owner(owner) => {
-                self.recipients_size += size(&owner);
-                self.recipients.push(owner);
-            }
+        if let Party::Owner(owner) = recipient {
+            self.recipients_size += size(&owner);
+            self.recipients.push(owner);
         }
     }
 
@@ -140,9 +140,9 @@ impl Transaction {
         destinations
     }
 
-    /// Somebody should have got a copy, and cannot be named.
+    /// The sender should have got a copy, and cannot be named: there was a login when MAIL came, and there is none any more.
     pub(super) fn unreadable(&self, login: Option<&Owner>) -> bool {
-        self.recipient_unreadable || (login.is_none() && self.sender == Party::Unreadable)
+        login.is_none() && self.sender == Party::Unreadable
     }
 }
 

@@ -186,7 +186,12 @@ fn without_a_login_the_envelope_decides() {
         (Keep::Sender, of(&[]), "-> begin 1 a@one.example INBOX outgoing".to_owned()),
         (Keep::Sender, of(&["two.example"]), String::new()),
         (Keep::Recipients, of(&[]), format!("-> begin 1 {all}")),
-        (Keep::Recipients, of(&["three.example", "x"]), "-> begin 1 c d@three.example INBOX".to_owned()),
+        // Without a domain it is the server's own, whatever is local.
+        (
+            Keep::Recipients,
+            of(&["three.example", "x"]),
+            "-> begin 1 c d@three.example INBOX, postmaster@home.example INBOX".to_owned(),
+        ),
         (Keep::Recipients, of(&["home.example"]), "-> begin 1 postmaster@home.example INBOX".to_owned()),
         (Keep::Both, of(&[]), format!("-> begin 1 a@one.example INBOX outgoing, {all}")),
     ] {
@@ -236,15 +241,134 @@ fn a_message_that_nobody_owns_passes() {
 }
 
 #[test]
-fn an_address_that_cannot_be_read_is_told_when_its_message_is_accepted() {
+fn a_recipient_that_servers_read_in_different_ways_is_refused_and_none_slips_by() {
+    for keep in [Keep::Recipients, Keep::Both] {
+        let local_domains = vec!["local".to_owned()];
+        let recorder = play_with(
+            &Settings { keep, local_domains, ..settings() },
+            &format!(
+                r"{GREETING}
+                C: MAIL FROM:<x@far>\r\nRCPT TO:<alice@local(x)>\r\nRCPT TO:<bob@local>\r\nRCPT TO:<alice@ local>\r\nRCPT TO:(<x@far>)<alice@local>\r\nRCPT TO:(<alice@local>)<mallory@local>\r\nRCPT TO:<>\r\nNOOP
+                -> S: MAIL FROM:<x@far>
+                -> S: RCPT TO:<bob@local>
+                -> S: NOOP
+                S: 250 1
+                -> C: 250 1
+                -> C: 501 5.1.3 Recipient address not understood
+                S: 250 2
+                -> C: 250 2
+                -> C: 501 5.1.3 Recipient address not understood
+                -> C: 501 5.1.3 Recipient address not understood
+                -> C: 501 5.1.3 Recipient address not understood
+                -> C: 501 5.1.3 Recipient address not understood
+                S: 250 3
+                -> C: 250 3
+                C: DATA
+                -> begin 1 bob@local INBOX
+                -> S: DATA
+                "
+            ),
+        );
+        assert_eq!(recorder.notes.len(), 5);
+    }
+}
+
+#[test]
+fn a_sender_that_servers_read_in_different_ways_is_refused_where_he_owns_the_copy() {
+    for keep in [Keep::Sender, Keep::Both] {
+        play_with(
+            &Settings { keep, ..settings() },
+            &format!(
+                r"{GREETING}
+                C: MAIL FROM:<a@one.example(x)>
+                -> C: 501 5.1.7 Sender address not understood
+                C: MAIL FROM whom
+                -> C: 501 5.1.7 Sender address not understood
+                C: AUTH PLAIN AG1lAHB3
+                -> S: AUTH PLAIN AG1lAHB3
+                S: 235 yes
+                -> logged_in me@home.example
+                -> C: 235 yes
+                C: MAIL FROM:<a@one.example(x)>
+                -> S: MAIL FROM:<a@one.example(x)>
+                S: 250 ok
+                -> C: 250 ok
+                C: DATA
+                -> begin 1 me@home.example INBOX outgoing
+                -> S: DATA"
+            ),
+        );
+    }
+}
+
+#[test]
+fn where_nobody_asks_whose_an_address_is_any_spelling_passes() {
     play(
         r"
+        C: MAIL FROM:<>
+        -> S: MAIL FROM:<>
+        S: 250 ok
+        -> C: 250 ok
+        C: RCPT TO:<alice@local(x)>
+        -> S: RCPT TO:<alice@local(x)>
+        ",
+    );
+    play_with(
+        &Settings { keep: Keep::Recipients, ..settings() },
+        &format!(
+            "{GREETING}
+            C: MAIL FROM whom
+            -> S: MAIL FROM whom"
+        ),
+    );
+}
+
+#[test]
+fn an_address_without_a_domain_is_the_servers_own_and_gets_its_copy() {
+    let local = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    for (default_domain, local_domains, owner) in [
+        ("home.example", local(&["two.example", "home.example"]), "postmaster@home.example"),
+        ("home.example", local(&["two.example"]), "postmaster@home.example"),
+        // What stands where no default_domain is configured.
+        ("localhost", local(&["two.example", "three.example"]), "postmaster@two.example"),
+        ("localhost", local(&[]), "postmaster@localhost"),
+    ] {
+        let default_domain = default_domain.to_owned();
+        play_with(
+            &Settings { keep: Keep::Recipients, local_domains, default_domain, ..settings() },
+            &format!(
+                "{GREETING}
+                C: RCPT TO:<Postmaster>
+                -> S: RCPT TO:<Postmaster>
+                S: 250 ok
+                -> C: 250 ok
+                C: DATA
+                -> begin 1 {owner} INBOX
+                -> S: DATA"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_sender_who_was_not_asked_about_and_has_to_be_known_after_all_is_told_of() {
+    play(
+        r"
+        C: AUTH PLAIN AG1lAHB3
+        -> S: AUTH PLAIN AG1lAHB3
+        S: 235 yes
+        -> logged_in me@home.example
+        -> C: 235 yes
         C: MAIL FROM whom\r\nRCPT TO:<b@two.example>
         -> S: MAIL FROM whom
         -> S: RCPT TO:<b@two.example>
         S: 250 ok\r\n250 ok
         -> C: 250 ok
         -> C: 250 ok
+        C: AUTH LOGIN
+        -> S: AUTH LOGIN
+        S: 235 as anybody
+        -> C: 235 as anybody
         C: DATA
         -> S: DATA
         S: 354 go
