@@ -9,6 +9,7 @@
 //! The file lies in the first owner's folder; the others get hard links, or copies where there can be none. Memory: one small write
 //! buffer, a hash state, and the `Received:` field.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
@@ -82,18 +83,11 @@ pub(super) struct Placed {
 impl Draft {
     /// See [`super::Archive::begin`].
     pub(super) fn begin(shared: &Arc<Shared>, to: &[Destination]) -> Result<Draft, Error> {
-        let mut copies: Vec<Copy> = Vec::with_capacity(to.len());
-        for destination in to {
-            if copies.iter().any(|copy| copy.to.owner == destination.owner) {
-                continue;
-            }
-            copies.push(Copy {
-                to: destination.clone(),
-                place: shared.place(destination),
-                unique: Unique::new(),
-                tmp: None,
-            });
-        }
+        let mut owners = HashSet::new();
+        let each_once = to.iter().filter(|destination| owners.insert(&destination.owner));
+        let copy =
+            |to: &Destination| Copy { to: to.clone(), place: shared.place(to), unique: Unique::new(), tmp: None };
+        let mut copies: Vec<Copy> = each_once.map(copy).collect();
         let Some(first) = copies.first_mut() else {
             let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no destination");
             return Err(Error::new("begin a draft below", shared.spool.root(), cause));

@@ -62,9 +62,9 @@ impl Mark {
         lock(&self.seen).leaves[self.leaf].flushed >= self.change
     }
 
-    /// Whether flushing the one flushes the other's folder too.
-    pub(super) fn same_leaf(&self, other: &Mark) -> bool {
-        Arc::ptr_eq(&self.seen, &other.seen) && self.leaf == other.leaf
+    /// Of marks that are there at the same time: where it is the same, flushing the one flushes the other's folder too.
+    pub(super) fn folder(&self) -> (*const Mutex<Seen>, usize) {
+        (Arc::as_ptr(&self.seen), self.leaf)
     }
 }
 

@@ -197,19 +197,15 @@ impl Shared {
     /// Flushes every folder that the drafts' copies went to, or lie in already, once; a draft has failed if one of its copies has.
     fn settle(&self, placed: Vec<Vec<Result<Placed, Error>>>) -> Vec<Result<Vec<Kept>, Error>> {
         // The latest change of each folder: flushing that one covers the earlier.
-        let mut latest: Vec<(Mark, Result<(), Error>)> = Vec::new();
+        let mut latest: HashMap<_, (Mark, Result<(), Error>)> = HashMap::new();
         for Placed { mark, .. } in placed.iter().flatten().flatten() {
-            match latest.iter_mut().find(|(other, _)| other.same_leaf(mark)) {
-                Some((other, _)) => other.advance(mark),
-                None => latest.push((mark.clone(), Ok(()))),
-            }
+            latest.entry(mark.folder()).or_insert_with(|| (mark.clone(), Ok(()))).0.advance(mark);
         }
-        for (mark, result) in &mut latest {
+        for (mark, result) in latest.values_mut() {
             *result = self.known.flush(&self.spool, mark);
         }
         let flushed = |placed: &Placed| {
-            let same_leaf = |(other, _): &&(Mark, _)| other.same_leaf(&placed.mark);
-            if let Some((_, Err(e))) = latest.iter().find(same_leaf) {
+            if let Some((_, Err(e))) = latest.get(&placed.mark.folder()) {
                 return Err(e.again());
             }
             // Mostly known by now. But another session's flush may have failed for this one alone.

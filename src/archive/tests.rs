@@ -577,6 +577,17 @@ fn each_owner_has_a_copy_and_the_same_owner_one() {
 }
 
 #[test]
+fn owners_beyond_number_do_not_make_a_draft_slow() {
+    let spool = Spool::new();
+    let each_twice: Vec<_> = (0..100_000).map(|i| inbox(&format!("{}@a.example", i % 50_000))).collect();
+    // One by one each would be compared with all before it: for minutes.
+    let begun = std::time::Instant::now();
+    let draft = spool.archive.begin(&each_twice).unwrap();
+    assert_eq!(draft.destinations().count(), 50_000);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn duplicates_are_each_owners_own_matter() {
     for prepare in [false, true] {
         // Whoever of the two has it already: the first, in whose folder the file was written, or the second.

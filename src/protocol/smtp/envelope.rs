@@ -6,7 +6,7 @@ use crate::archive::{Destination, Folder, Owner};
 use crate::config::Keep;
 
 /// Recipients remembered in a transaction. RFC 5321 (section 4.5.3.1.8) asks for 100.
-const RECIPIENTS_MAX: usize = 10_000;
+const RECIPIENTS_MAX: usize = 1_000;
 /// Octets of the addresses remembered in a transaction.
 const RECIPIENTS_SIZE_MAX: usize = 1024 * 1024;
 /// Octets of an address that a Maildir is named after. RFC 5321 allows 256 to a path.
