@@ -5,10 +5,12 @@
 //! owner is not certain yet.
 
 mod append;
+mod hold;
 mod judge;
 mod side;
 
 pub(super) use append::internal_date;
+pub(super) use hold::Until;
 pub(super) use side::{ClientSide, Command, Verdict};
 
 use side::{Mode, Octets};
@@ -69,7 +71,7 @@ impl Imap {
                         return at;
                     }
                     self.client.line.clear();
-                    (self.client.line_ready, self.client.holds_unknown) = (false, false);
+                    (self.client.line_ready, self.client.held) = (false, None);
                 }
             }
         }
@@ -77,6 +79,9 @@ impl Imap {
 
     /// Deals with a whole line. False: not yet.
     fn client_line(&mut self, host: &mut dyn Host) -> bool {
+        if self.is_still_held() {
+            return false;
+        }
         match self.client.mode {
             Mode::Sasl => self.sasl_line(host),
             // What is answered to us meanwhile may hold an EXPUNGE: the client has to be in a command.
@@ -114,11 +119,7 @@ impl Imap {
 
     fn first_line(&mut self, host: &mut dyn Host) -> bool {
         self.own.follow.disturb();
-        if self.client.waits_for_message && self.commands.message_is_coming() {
-            // A line may be long: it is not read again with each piece of the message.
-            return false;
-        }
-        (self.client.holds_deletion, self.client.waits_for_message) = (false, false);
+        self.client.holds_deletion = false;
         if self.commands.is_full() || self.own.is_busy() || self.commands.idle_is_to_end() {
             return false;
         }
@@ -182,6 +183,8 @@ impl Imap {
     /// A line of the command in `self.client.command`. False: not yet, and nothing has changed.
     fn command_line(&mut self, host: &mut dyn Host) -> bool {
         let Some(mut command) = self.client.command.take() else { return true };
+        #[cfg(test)]
+        (self.client.lines_read += 1);
         let line = self.client.line.text();
         let end = command::client_line_end(line);
         let part = Part::text_of(line, end);
@@ -203,7 +206,8 @@ impl Imap {
         let tag = String::from_utf8_lossy(&command.tag).into_owned();
         let mut rewritten = None;
         match verdict {
-            Verdict::Hold => {
+            Verdict::Hold(until) => {
+                self.client.held = Some(until);
                 command.size -= command.parts.pop().map_or(0, |part| part.cost());
                 self.client.command = Some(command);
                 return false;

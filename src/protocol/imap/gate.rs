@@ -11,7 +11,7 @@ use deletion::{Deletion, deletion, is_set};
 pub(super) use folder::quoted;
 
 use super::Imap;
-use super::client::{Command, Verdict};
+use super::client::{Command, Until, Verdict};
 use super::due::{Message, Which};
 use super::mailbox::Mailbox;
 use super::own::{Purpose, Work, words};
@@ -176,6 +176,11 @@ impl Gate {
         };
     }
 
+    /// The client's command may go on, one way or the other.
+    pub(super) fn is_decided(&self) -> bool {
+        matches!(self.step, Step::Open | Step::Shut(_)) && !self.opened
+    }
+
     /// The deletion must not pass.
     pub(super) fn refuse(&mut self, obstacle: Obstacle) {
         self.step = Step::Shut(obstacle);
@@ -201,13 +206,12 @@ impl Imap {
                     self.own.due.drop_deletions(host);
                     Verdict::Refuse(shut(obstacle))
                 }
-                _ => Verdict::Hold,
+                _ => Verdict::Hold(Until::Decided),
             };
         }
-        let waits_for_message = self.commands.message_is_coming();
-        if waits_for_message {
-            (self.client.holds_deletion, self.client.waits_for_message) = (true, true);
-            return Verdict::Hold;
+        if self.commands.message_is_coming() {
+            self.client.holds_deletion = true;
+            return Verdict::Hold(Until::NoMessage);
         }
         let nothing_goes =
             self.mailbox.as_ref().is_none_or(|mailbox| mailbox.read_only) || self.destination().is_none();
@@ -216,17 +220,20 @@ impl Imap {
         }
         // What the set names is certain only when no EXPUNGE can be on its way; of UIDs it always is.
         let idle = self.commands.list.is_empty();
-        let certain = idle || deletion.by_uid && !self.commands.select_is_open() && !self.client.holds_unknown;
+        let selecting = self.commands.select_is_open();
+        let certain = idle || deletion.by_uid && !selecting;
         if certain && self.all_known(&deletion, host) {
             return Verdict::Forward;
         }
-        // Not looked up again each time the server speaks.
-        self.client.holds_unknown |= certain;
         if idle {
             self.stop_downloads(true, host);
             self.own.gate = Some(Gate::new(deletion));
         }
-        Verdict::Hold
+        Verdict::Hold(match (idle, selecting) {
+            (true, _) => Until::Decided,
+            (false, true) => Until::Selected,
+            (false, false) => Until::Answered,
+        })
     }
 
     /// All messages that it names one by one are kept.

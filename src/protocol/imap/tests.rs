@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod deletion;
+mod limits;
 mod model;
 mod odd;
 mod partial;

@@ -3,7 +3,7 @@
 //! The draft begins before the line that announces the message passes, and is prepared before its last octet does. A command's
 //! other literals are here too: arguments that are read, or only pass.
 
-use super::{Command, Mode, Octets, Verdict};
+use super::{Command, Mode, Octets, Until, Verdict};
 use crate::archive::{Destination, Folder};
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::command::{Args, LineEnd, Part};
@@ -12,7 +12,7 @@ use crate::protocol::{DraftId, End, Host, Refused, Side};
 
 /// Messages of one APPEND (RFC 3502), and messages that wait for the server's answer before another APPEND may go up: each holds a file open.
 const MESSAGES_MAX: usize = 100;
-const UNANSWERED_MAX: usize = 16;
+pub(super) const UNANSWERED_MAX: usize = 16;
 
 impl Imap {
     /// A line of an APPEND or REPLACE: names the mailbox, or announces a message.
@@ -41,8 +41,8 @@ impl Imap {
         if command.prepared.len() >= MESSAGES_MAX {
             return Verdict::Refuse("NO [LIMIT] too many messages in one command".to_string());
         }
-        if self.commands.login_is_open() || self.commands.messages() >= UNANSWERED_MAX {
-            return Verdict::Hold;
+        if !self.may_append() {
+            return Verdict::Hold(Until::MayAppend);
         }
         next.list();
         let date = next.string().and_then(|text| internal_date(&text));

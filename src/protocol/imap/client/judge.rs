@@ -1,7 +1,7 @@
 //! What becomes of a command's line: passed, rewritten, answered here, or held back.
 
 use super::COMMAND_LEN_MAX;
-use super::{Command, Mode, Octets, Verdict};
+use super::{Command, Mode, Octets, Until, Verdict};
 use crate::config::TlsMode;
 use crate::protocol::Host;
 use crate::protocol::imap::command::LineEnd;
@@ -62,14 +62,14 @@ impl Imap {
                 verdict => verdict,
             },
             b"CLOSE" => self.judge_deletion(command, host),
-            b"FETCH" | b"UID FETCH" if self.commands.confuses(Wants::parse(self.client.line.text())) => Verdict::Hold,
+            b"FETCH" | b"UID FETCH" => {
+                let wants = Wants::parse(self.client.line.text());
+                if self.commands.confuses(wants) { Verdict::Hold(Until::Told(wants)) } else { Verdict::Forward }
+            }
             b"SELECT" | b"EXAMINE" | b"UNSELECT" => self.judge_leaving(false, host),
             b"LOGOUT" => self.judge_leaving(true, host),
             // What turns out to be due is fetched first: an IDLE is not broken.
-            b"IDLE" if self.commands.message_is_coming() => {
-                self.client.waits_for_message = true;
-                Verdict::Hold
-            }
+            b"IDLE" if self.commands.message_is_coming() => Verdict::Hold(Until::NoMessage),
             b"IDLE" if end == LineEnd::Plain && self.holds_idle() => {
                 self.client.mode = Mode::Idle;
                 let line = [self.client.line.text(), b"\r\n"].concat();
@@ -99,7 +99,10 @@ impl Imap {
             return Verdict::Forward;
         }
         self.client.leaving = Some(for_good);
-        Verdict::Hold
+        Verdict::Hold(match self.commands.message_is_coming() {
+            true => Until::NoMessage,
+            false => Until::MayLeave { for_good, commands: self.own.commands_sent() },
+        })
     }
 
     fn starttls(&mut self, command: &Command, end: LineEnd) -> Verdict {
@@ -110,7 +113,7 @@ impl Imap {
             return Verdict::Refuse("BAD STARTTLS takes no arguments".to_string());
         }
         if !self.commands.list.is_empty() || self.server.is_midway() {
-            return Verdict::Hold;
+            return Verdict::Hold(Until::Quiet);
         }
         self.client.mode = Mode::Handshake;
         Verdict::Answer([&command.tag[..], b" OK begin TLS now\r\n"].concat())

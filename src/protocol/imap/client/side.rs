@@ -1,6 +1,6 @@
 //! What is known of the client's stream: where in it we are, and the command that is being read.
 
-use super::COMMAND_LEN_MAX;
+use super::{COMMAND_LEN_MAX, Until};
 use crate::protocol::imap::command::{Args, Literal, Part};
 use crate::protocol::imap::follow::HeldIdle;
 use crate::protocol::line::LineBuffer;
@@ -15,10 +15,11 @@ pub(in crate::protocol::imap) struct ClientSide {
     pub(super) command: Option<Command>,
     /// The line that waits may delete a message that is on its way.
     pub(in crate::protocol::imap) holds_deletion: bool,
-    /// It waits until no message is on its way.
-    pub(in crate::protocol::imap) waits_for_message: bool,
-    /// It names messages of which one is not known to be kept.
-    pub(in crate::protocol::imap) holds_unknown: bool,
+    /// What it waits for, where it was read and held back.
+    pub(super) held: Option<Until>,
+    /// How often a line was read.
+    #[cfg(test)]
+    pub(in crate::protocol::imap) lines_read: usize,
     /// The line that waits leaves the mailbox; true: for good, by LOGOUT.
     pub(in crate::protocol::imap) leaving: Option<bool>,
     /// The client is in IDLE, and the server does not know yet.
@@ -85,8 +86,8 @@ pub(in crate::protocol::imap) enum Verdict {
     Refuse(String),
     /// Answer with these lines.
     Answer(Vec<u8>),
-    /// Not before the server has spoken.
-    Hold,
+    /// Not yet.
+    Hold(Until),
 }
 
 impl ClientSide {
@@ -97,8 +98,9 @@ impl ClientSide {
             line_ready: false,
             command: None,
             holds_deletion: false,
-            holds_unknown: false,
-            waits_for_message: false,
+            held: None,
+            #[cfg(test)]
+            lines_read: 0,
             leaving: None,
             held_idle: None,
         }
@@ -149,7 +151,7 @@ impl ClientSide {
     pub(in crate::protocol::imap) fn abandon(&mut self, host: &mut dyn Host) -> bool {
         let open = self.command.take();
         self.line.clear();
-        self.line_ready = false;
+        (self.line_ready, self.held) = (false, None);
         let midway = open.is_some() || matches!(self.mode, Mode::Sasl | Mode::AwaitChallenge);
         if let Some(command) = open {
             command.discard(host);

@@ -9,7 +9,7 @@ use crate::logging::{escape, quote};
 use crate::protocol::Host;
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::capability::status_code;
-use crate::protocol::imap::client::{Command, Verdict};
+use crate::protocol::imap::client::{Command, Until, Verdict};
 use crate::protocol::imap::folders::Place;
 use crate::protocol::imap::mailbox::{Mailbox, Opening};
 use crate::protocol::imap::own::{Work, words};
@@ -37,7 +37,7 @@ impl Imap {
                     self.own.due.drop_deletions(host);
                     Verdict::Refuse(shut(obstacle))
                 }
-                _ => Verdict::Hold,
+                _ => Verdict::Hold(Until::Decided),
             };
         }
         // INBOX cannot be deleted (RFC 9051, section 6.3.5).
@@ -45,7 +45,7 @@ impl Imap {
             return Verdict::Forward;
         }
         if !self.commands.list.is_empty() {
-            return Verdict::Hold;
+            return Verdict::Hold(Until::Answered);
         }
         let all = Deletion { by_uid: false, set: Some(b"1:*".to_vec()), marked_only: false, numbered: false };
         let mut gate = Gate::new(all);
@@ -64,7 +64,7 @@ impl Imap {
             }
         }
         self.own.gate = Some(gate);
-        Verdict::Hold
+        Verdict::Hold(Until::Decided)
     }
 
     /// The folder that is to be deleted is open; or it cannot be opened: because there is none, then the server says no to DELETE as well, or for a

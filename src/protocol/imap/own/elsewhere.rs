@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{HOLD_OCTETS_MAX, Work, missed, words};
+use super::{Work, missed, words};
 use crate::logging::quote;
 use crate::protocol::Host;
 use crate::protocol::imap::Imap;
@@ -32,10 +32,10 @@ impl Imap {
         }
         self.stop_downloads(true, host);
         self.own.due.drop_followed(host);
-        if !for_good && self.own.leaving_octets >= HOLD_OCTETS_MAX {
+        if !for_good && self.own.left_long_enough() {
             self.leave_behind(host);
         }
-        let may = self.own.due.list.is_empty() && (!for_good || self.own.elsewhere.is_empty());
+        let may = self.own.may_leave(for_good);
         if may {
             self.own.leaving_octets = 0;
         }

@@ -1,5 +1,6 @@
 //! What is known of our own fetches: the command in progress, the client's reply that waits for it, and what is due.
 
+use super::HOLD_OCTETS_MAX;
 use super::elsewhere::Elsewhere;
 use crate::protocol::Refused;
 use crate::protocol::imap::due::{self, Due, Known, Message, Which};
@@ -114,6 +115,21 @@ impl Own {
     /// Whether the client's next command has to wait for us.
     pub(in crate::protocol::imap) fn is_busy(&self) -> bool {
         self.flight.is_some() || self.held.is_some()
+    }
+
+    /// Nothing is due in the mailbox any more, or in any (`for_good`).
+    pub(in crate::protocol::imap) fn may_leave(&self, for_good: bool) -> bool {
+        self.due.list.is_empty() && (!for_good || self.elsewhere.is_empty())
+    }
+
+    /// So much has come since the client wants to leave that the rest can wait.
+    pub(in crate::protocol::imap) fn left_long_enough(&self) -> bool {
+        self.leaving_octets >= HOLD_OCTETS_MAX
+    }
+
+    /// How many commands of ours were sent.
+    pub(in crate::protocol::imap) fn commands_sent(&self) -> u64 {
+        self.count
     }
 
     /// The client has left, and so do we.

@@ -1,0 +1,61 @@
+//! What a peer can have us do and remember: lines that wait, lines before a login, names in commands that nobody answers, lines for the log.
+
+use super::*;
+
+/// As long as a line may be, behind these words.
+fn long(words: &str, filling: &[u8]) -> Vec<u8> {
+    let mut line = words.as_bytes().to_vec();
+    line.extend(filling.repeat((1_000_000 - words.len()) / filling.len()));
+    line
+}
+
+/// Logged in as joe, with INBOX and 9 messages.
+fn in_inbox() -> (Imap, Recorder) {
+    let (mut session, mut host) = (imap(), Recorder::default());
+    session.input(Side::Server, b"* OK ready\r\n", &mut host);
+    session.input(Side::Client, b"a LOGIN joe secret\r\nb SELECT INBOX\r\n", &mut host);
+    session.input(Side::Server, b"a OK in\r\n* 9 EXISTS\r\nb OK selected\r\n", &mut host);
+    (session, host)
+}
+
+#[test]
+fn a_long_line_that_is_held_back_is_not_read_again_whatever_the_server_says() {
+    let end = |line: Vec<u8>, end: &str| [&line[..], end.as_bytes()].concat();
+    let whole = "c UID FETCH 1 BODY[]\r\n";
+    let appends: String = (0..16).map(|n| format!("c{n} APPEND x {{1+}}\r\nx\r\n")).collect();
+    for (before, line) in [
+        (whole, end(long("d SELECT ", b"x"), "\r\n")),
+        (whole, end(long("d EXAMINE \"", b"x"), "\"\r\n")),
+        (whole, end(long("d UNSELECT", b" "), "\r\n")),
+        (whole, end(long("d CLOSE", b" "), "\r\n")),
+        (whole, end(long("d LOGOUT", b" "), "\r\n")),
+        (whole, end(long("d IDLE", b" "), "\r\n")),
+        (whole, end(long("d DELETE ", b"x"), "\r\n")),
+        (whole, end(long("d UID STORE 1", b",1"), " +FLAGS (\\Deleted)\r\n")),
+        ("c SELECT b\r\n", end(long("d STORE 1", b",1"), " +FLAGS (\\Deleted)\r\n")),
+        ("c NOOP\r\n", end(long("d UID STORE 1", b",1"), " +FLAGS (\\Deleted)\r\n")),
+        ("c UID FETCH 1 BODY[]<0.100>\r\n", end(long("d UID FETCH 2", b",2"), " BODY[]<0.200>\r\n")),
+        (&appends, end(long("d APPEND ", b"x"), " {3}\r\n")),
+    ] {
+        let (mut session, mut host) = in_inbox();
+        session.input(Side::Client, before.as_bytes(), &mut host);
+        let sent = host.sent(Side::Server).len();
+        let (read, taken) = (session.client.lines_read, session.input(Side::Client, &line, &mut host));
+        assert_eq!(taken, line.len());
+        session.input(Side::Server, b"* LIST () \"/\" {5}\r\n", &mut host);
+        session.input(Side::Server, b"names", &mut host);
+        for _ in 0..100 {
+            session.input(Side::Server, b"\r\n* 9 EX", &mut host);
+            session.input(Side::Server, b"ISTS", &mut host);
+        }
+        session.input(Side::Server, b"\r\n* 1 FETCH (UID 1 BODY[]<0> {100000}\r\n", &mut host);
+        for _ in 0..500 {
+            session.input(Side::Server, b"text", &mut host);
+        }
+        let name = String::from_utf8_lossy(&line[..20]);
+        assert_eq!(host.sent(Side::Server).len(), sent, "{name}");
+        // Once when it came, once when it could be told what the server's words meant for it.
+        let read = session.client.lines_read - read;
+        assert!((1..=2).contains(&read), "{name} was read {read} times behind {before}");
+    }
+}
