@@ -16,6 +16,11 @@ impl LineBuffer {
         LineBuffer { buffer: Vec::new(), line_len_max }
     }
 
+    /// Another limit, from the next bytes on.
+    pub fn set_len_max(&mut self, line_len_max: usize) {
+        self.line_len_max = line_len_max;
+    }
+
     /// Takes bytes up to and including the next LF. Returns how many were taken and whether [`LineBuffer::raw`] is now a
     /// whole line, which stays until [`LineBuffer::clear`].
     ///

@@ -22,6 +22,8 @@ use crate::protocol::{End, Host, Side};
 
 /// Longest command without its messages, in octets: clients build UID sets of many kilobytes.
 const COMMAND_LEN_MAX: usize = 1024 * 1024;
+/// The same of somebody who is not logged in: names, passwords and tokens.
+const STRANGERS_COMMAND_LEN_MAX: usize = 64 * 1024;
 
 impl Imap {
     /// Bytes of the client; none to try again what was held back.
@@ -49,6 +51,8 @@ impl Imap {
                         if at == bytes.len() {
                             return at;
                         }
+                        let len_max = self.command_len_max();
+                        self.client.line.set_len_max(len_max);
                         match self.client.line.feed(&bytes[at..]) {
                             Ok((taken, whole)) => {
                                 at += taken;
@@ -56,10 +60,7 @@ impl Imap {
                             }
                             Err(_) => {
                                 self.reply(b"* BAD the line is too long\r\n", host);
-                                self.end(
-                                    End::Fault(format!("the client sent a line over {COMMAND_LEN_MAX} octets")),
-                                    host,
-                                );
+                                self.end(End::Fault(format!("the client sent a line over {len_max} octets")), host);
                                 return bytes.len();
                             }
                         }
@@ -75,6 +76,10 @@ impl Imap {
                 }
             }
         }
+    }
+
+    fn command_len_max(&self) -> usize {
+        if self.login.is_some() { COMMAND_LEN_MAX } else { STRANGERS_COMMAND_LEN_MAX }
     }
 
     /// Deals with a whole line. False: not yet.
@@ -198,7 +203,7 @@ impl Imap {
             Verdict::Refuse("BAD a command may not contain CR or NUL".to_string())
         } else if let LineEnd::Absurd { .. } = end {
             Verdict::Refuse("BAD the literal is too large, or none".to_string())
-        } else if command.size > COMMAND_LEN_MAX {
+        } else if command.size > self.command_len_max() {
             Verdict::Refuse("BAD the command is too long".to_string())
         } else {
             self.judge(&mut command, end, &mut octets, host)

@@ -15,6 +15,15 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Octets that are remembered of it.
+    fn text_len(&self) -> usize {
+        let name = match &self.kind {
+            Kind::Login { user: Some(name) } | Kind::Select { mailbox: name, .. } => name.len(),
+            _ => 0,
+        };
+        self.tag.len() + name
+    }
+
     /// A login of which nobody could say whose it is.
     pub(super) fn names_nobody(&self) -> bool {
         match &self.kind {
@@ -65,6 +74,8 @@ pub(super) struct Outstanding {
 
 /// Beyond so many unanswered commands the client is held back.
 const OUTSTANDING_MAX: usize = 1000;
+/// The same for the octets of their tags and names.
+const OUTSTANDING_TEXT_MAX: usize = 256 * 1024;
 
 impl Outstanding {
     pub(super) fn push(&mut self, tag: &[u8]) {
@@ -81,7 +92,8 @@ impl Outstanding {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.list.len() >= OUTSTANDING_MAX
+        let text_len = || self.list.iter().map(Pending::text_len).sum::<usize>();
+        self.list.len() >= OUTSTANDING_MAX || text_len() >= OUTSTANDING_TEXT_MAX
     }
 
     pub(super) fn login_is_open(&self) -> bool {

@@ -1,6 +1,5 @@
 //! What becomes of a command's line: passed, rewritten, answered here, or held back.
 
-use super::COMMAND_LEN_MAX;
 use super::{Command, Mode, Octets, Until, Verdict};
 use crate::config::TlsMode;
 use crate::protocol::Host;
@@ -85,7 +84,7 @@ impl Imap {
         };
         match (end, &verdict) {
             (LineEnd::Literal(literal), Verdict::Forward)
-                if *octets == Octets::Argument && literal.len > (COMMAND_LEN_MAX - command.size) as u64 =>
+                if *octets == Octets::Argument && literal.len > (self.command_len_max() - command.size) as u64 =>
             {
                 Verdict::Refuse("BAD the literal is too long".to_string())
             }

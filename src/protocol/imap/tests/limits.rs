@@ -59,3 +59,66 @@ fn a_long_line_that_is_held_back_is_not_read_again_whatever_the_server_says() {
         assert!((1..=2).contains(&read), "{name} was read {read} times behind {before}");
     }
 }
+
+#[test]
+fn who_is_not_logged_in_has_shorter_lines_and_literals() {
+    let too_long = "a LOGIN joe ".len() + 64 * 1024;
+    for (limit, logged_in) in [(64 * 1024, false), (1024 * 1024, true)] {
+        let begin = || match logged_in {
+            true => in_inbox(),
+            false => {
+                let (mut session, mut host) = (imap(), Recorder::default());
+                session.input(Side::Server, b"* OK ready\r\n", &mut host);
+                (session, host)
+            }
+        };
+        // A line: the longest, and one octet more.
+        for (more, ends) in [(0, false), (1, true)] {
+            let (mut session, mut host) = begin();
+            let name = "x".repeat(limit - "c X \r\n".len() + more);
+            session.input(Side::Client, format!("c X {name}\r\n").as_bytes(), &mut host);
+            assert_eq!(host.ended(), ends, "{limit} {more}");
+        }
+        // A literal that is an argument.
+        let (mut session, mut host) = begin();
+        session.input(Side::Client, format!("c LOGIN {{{}}}\r\n", too_long).as_bytes(), &mut host);
+        let refused = host.sent(Side::Client).ends_with(b"c BAD the literal is too long\r\n");
+        assert_eq!(refused, !logged_in, "{limit}");
+        // Many literals that pass.
+        let (mut session, mut host) = begin();
+        session.input(Side::Client, b"c X ", &mut host);
+        for _ in 0..10_000 {
+            session.input(Side::Client, b"{0+}\r\n", &mut host);
+        }
+        session.input(Side::Client, b"\r\n", &mut host);
+        assert_eq!(host.ended(), !logged_in, "{limit}");
+    }
+}
+
+#[test]
+fn names_in_commands_that_nobody_answers_are_bounded_in_octets() {
+    for command in ["SELECT", "LOGIN"] {
+        let (mut session, mut host) = in_inbox();
+        let before = host.sent(Side::Server).len();
+        let name = "x".repeat(50_000);
+        for n in 0..100 {
+            let taken = session.input(Side::Client, format!("c{n} {command} {name} x\r\n").as_bytes(), &mut host);
+            if taken == 0 {
+                break;
+            }
+        }
+        let passed = host.sent(Side::Server).len() - before;
+        assert!((256 * 1024..400 * 1024).contains(&passed), "{command} {passed}");
+        // Held back, not refused: it goes on as the server answers.
+        session.input(Side::Server, b"c0 NO no\r\n", &mut host);
+        assert!(host.sent(Side::Server).len() - before > passed, "{command}");
+        assert!(!host.ended());
+    }
+    // Tags alone are bounded by their number.
+    let (mut session, mut host) = in_inbox();
+    for n in 0..1000 {
+        let tag = format!("{n:0>255}");
+        assert!(session.input(Side::Client, format!("{tag} NOOP\r\n").as_bytes(), &mut host) > 0);
+    }
+    assert!(session.commands.is_full());
+}
