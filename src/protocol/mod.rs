@@ -158,6 +158,11 @@ pub trait Host {
     /// counted. `why` is a sentence with all that an administrator needs, peers' bytes in it escaped (`logging::escape`).
     fn not_kept(&mut self, why: &str);
 
+    /// So many more, for reasons such as were told of in this session before: one warning for all of them, each of them counted.
+    fn not_kept_more(&mut self, _count: u64, why: &str) {
+        self.not_kept(why);
+    }
+
     /// Whether what cannot be kept must not pass (`on_archive_failure = refuse`). For what the archive is never asked about.
     fn refuses(&self) -> bool;
 

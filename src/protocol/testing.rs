@@ -164,6 +164,8 @@ pub(crate) struct Recorder {
     pub(crate) known: HashSet<String>,
     /// All that [`Host::fetched`] counted, octets.
     pub(crate) fetched: u64,
+    /// All messages that [`Host::not_kept`] and [`Host::not_kept_more`] counted.
+    pub(crate) not_kept: u64,
     refuse: Vec<String>,
     drafts: BTreeMap<DraftId, Draft>,
     last_draft: u32,
@@ -384,6 +386,11 @@ impl Host for Recorder {
     }
 
     fn not_kept(&mut self, why: &str) {
+        self.not_kept_more(1, why);
+    }
+
+    fn not_kept_more(&mut self, count: u64, why: &str) {
+        self.not_kept += count;
         self.other(format!("not_kept {why}"));
     }
 

@@ -318,6 +318,15 @@ fn many_finished_messages_are_settled_before_files_run_out() {
 }
 
 #[test]
+fn messages_that_are_told_of_in_one_line_are_counted_each() {
+    let spool = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(spool.path(), OnArchiveFailure::Refuse);
+    keeper.not_kept("one");
+    keeper.not_kept_more(7, "7 more");
+    assert_eq!(keeper.tally(), tally(0, 0, 8));
+}
+
+#[test]
 fn a_session_that_ends_keeps_what_may_have_been_sent() {
     let spool = tempfile::tempdir().unwrap();
     let mut keeper = keeper(spool.path(), OnArchiveFailure::Refuse);

@@ -167,6 +167,7 @@ impl Imap {
         self.own.follow.begin(mailbox.as_ref().map_or(0, |mailbox| mailbox.exists));
         self.mailbox = mailbox;
         self.come_back(host);
+        self.own.tell_of_more(host);
     }
 
     /// Lets the client and ourselves go on by turns as far as the server need not speak.
@@ -286,6 +287,7 @@ impl Protocol for Imap {
         const WHY: &str = "the session ended before it could be fetched whole";
         self.abandon_due(WHY, host);
         self.abandon_elsewhere(WHY, host);
+        self.own.tell_of_more(host);
     }
 
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>> {

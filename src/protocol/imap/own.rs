@@ -18,7 +18,6 @@ mod state;
 pub(super) use outcome::{is_expunge_issued, words};
 pub(super) use state::{Flight, Own, Purpose, Work};
 
-use outcome::missed;
 use state::Held;
 
 use super::due::{Message, Which};

@@ -25,7 +25,7 @@ use super::seen::{Uid, parse_uid};
 use super::top::Preview;
 use super::{Ask, Asked, Pop3};
 use crate::archive::Owner;
-use crate::logging::quote;
+use crate::logging::{escape, quote};
 
 /// Messages of which the log tells one by one that they are missing; of more it tells how many.
 const TOLD_MAX: usize = 100;
@@ -90,7 +90,7 @@ impl Own {
 pub(super) fn name(target: &Target, origin: Option<&Origin>, owner: &Owner) -> String {
     let number = number(target);
     match origin {
-        Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", quote(uidl)),
+        Some(Origin::Pop3 { uidl }) => format!("message {number} (unique-id {}) of {owner}", escape(uidl)),
         _ => format!("message {number} of {owner}"),
     }
 }
@@ -104,7 +104,7 @@ fn number(target: &Target) -> String {
 pub(super) fn label(target: &Target, origin: Option<&Origin>) -> String {
     let number = number(target);
     match origin {
-        Some(Origin::Pop3 { uidl }) => format!("number={number} uidl={}", quote(uidl)),
+        Some(Origin::Pop3 { uidl }) => format!("number={number} uidl={}", escape(uidl)),
         _ => format!("number={number}"),
     }
 }
@@ -206,7 +206,7 @@ impl Pop3 {
                 self.without_uids |= *without_uid;
                 host.about(&own.label());
                 let draft = host.begin(&[destination(&owner)], announced(line));
-                own.step = Step::Message { said: quote(line), begun: false, refused: draft.err() };
+                own.step = Step::Message { said: escape(line.trim_ascii_end()), begun: false, refused: draft.err() };
                 self.reading = Reading::Own(Unstuffer::lenient(), draft.ok());
                 None
             }
@@ -353,9 +353,10 @@ impl Pop3 {
             host.not_kept(&format!("the session ended before {name} was got, which was read in part by TOP"));
         }
         if let more @ 1.. = due.len().saturating_sub(TOLD_MAX) {
-            host.not_kept(&format!(
+            let why = format!(
                 "the session ended before {more} more messages of {owner} were got, which were read in part by TOP"
-            ));
+            );
+            host.not_kept_more(more as u64, &why);
         }
     }
 }

@@ -159,12 +159,16 @@ impl Host for Keeper {
     }
 
     fn not_kept(&mut self, why: &str) {
+        self.not_kept_more(1, why);
+    }
+
+    fn not_kept_more(&mut self, count: u64, why: &str) {
         match &self.owner {
             Some(owner) => log::warn!("{} not kept owner={owner} reason={why}", self.label),
             None => log::warn!("{} not kept owner=- reason={why}", self.label),
         }
-        self.tally.not_kept += 1;
-        self.counters.not_kept.add(1);
+        self.tally.not_kept += count;
+        self.counters.not_kept.add(count);
     }
 
     fn note(&mut self, text: &str) {

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Work, missed, words};
-use crate::logging::quote;
+use super::{Work, words};
+use crate::logging::escape;
 use crate::protocol::Host;
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::due::Message;
@@ -62,7 +62,12 @@ impl Imap {
             }
             if self.own.elsewhere.len() >= ELSEWHERE_MAX {
                 message.drop_progress(host);
-                missed(Some(&mailbox), message.which, "too many messages are waiting to be fetched whole", host);
+                self.own.missed(
+                    Some(&mailbox),
+                    message.which,
+                    "too many messages are waiting to be fetched whole",
+                    host,
+                );
                 continue;
             }
             if drafts >= ELSEWHERE_DRAFTS_MAX {
@@ -117,7 +122,7 @@ impl Imap {
         host: &mut dyn Host,
     ) {
         if status != b"OK" {
-            let why = format!("the server does not open its folder again: {}", quote(words(line)));
+            let why = format!("the server does not open its folder again: {}", escape(words(line).trim_ascii_end()));
             self.select(None, host);
             return self.leave_for_good(&mailbox.name, &why, host);
         }
@@ -132,7 +137,7 @@ impl Imap {
         let left: Vec<Elsewhere> = self.own.elsewhere.extract_if(.., is_there).collect();
         for Elsewhere { mailbox, mut message } in left {
             message.drop_progress(host);
-            missed(Some(&mailbox), message.which, why, host);
+            self.own.missed(Some(&mailbox), message.which, why, host);
         }
     }
 
@@ -140,7 +145,7 @@ impl Imap {
     pub(in crate::protocol::imap) fn abandon_elsewhere(&mut self, why: &str, host: &mut dyn Host) {
         for Elsewhere { mailbox, mut message } in std::mem::take(&mut self.own.elsewhere) {
             message.drop_progress(host);
-            missed(Some(&mailbox), message.which, why, host);
+            self.own.missed(Some(&mailbox), message.which, why, host);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What became of our fetches: kept, tried once more in another way, or given up and told of.
 
-use super::{Flight, Work};
-use crate::logging::{escape, quote};
+use super::{Flight, Own, Work};
+use crate::logging::escape;
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::capability::status_code;
 use crate::protocol::imap::due::{Message, Which};
@@ -9,6 +9,10 @@ use crate::protocol::imap::gate::Obstacle;
 use crate::protocol::imap::mailbox::Mailbox;
 use crate::protocol::imap::trouble::Suspicion;
 use crate::protocol::{Host, Refused};
+
+/// Messages that are not kept and told of one by one in a session; and how many more make another line.
+const TOLD_MAX: usize = 100;
+const UNTOLD_MAX: u64 = 1000;
 
 impl Imap {
     pub(super) fn content_over(
@@ -65,7 +69,7 @@ impl Imap {
         }
         let why = match status {
             b"OK" => "the server says OK and does not give it".to_owned(),
-            _ => format!("the server refuses it: {}", quote(words(line))),
+            _ => format!("the server refuses it: {}", escape(words(line).trim_ascii_end())),
         };
         for mut message in failed {
             message.drop_progress(host);
@@ -99,8 +103,8 @@ impl Imap {
     }
 
     /// Tells the administrator which message is not kept.
-    pub(in crate::protocol::imap) fn missed(&self, which: Which, why: &str, host: &mut dyn Host) {
-        missed(self.mailbox.as_ref(), which, why, host);
+    pub(in crate::protocol::imap) fn missed(&mut self, which: Which, why: &str, host: &mut dyn Host) {
+        self.own.missed(self.mailbox.as_ref(), which, why, host);
     }
 
     /// The server's stream ends in the middle of a response, or makes no sense there.
@@ -121,7 +125,7 @@ impl Imap {
         let (asked, others): (Vec<Message>, Vec<Message>) = all.partition(|message| message.asked && !message.answered);
         self.own.due.list = others.into();
         let alone = asked.len() == 1;
-        let why = format!("the server ended the session when it was asked for it: {}", quote(line));
+        let why = format!("the server ended the session when it was asked for it: {}", escape(line.trim_ascii_end()));
         for mut message in asked {
             message.drop_progress(host);
             let origin = message.which.uid.and_then(|uid| self.mailbox.as_ref()?.origin(uid));
@@ -160,11 +164,32 @@ impl Imap {
     }
 }
 
-pub(super) fn missed(mailbox: Option<&Mailbox>, which: Which, why: &str, host: &mut dyn Host) {
-    let folder = mailbox.map_or_else(|| "-".to_owned(), |mailbox| escape(&mailbox.name));
-    host.not_kept(&format!(
-        "{why} (folder={folder} {which}); it is tried again when it is read or deleted in another session"
-    ));
+impl Own {
+    /// A line a message would be one for every 60 octets that a server says about a big folder: the first are told one by one.
+    pub(super) fn missed(&mut self, mailbox: Option<&Mailbox>, which: Which, why: &str, host: &mut dyn Host) {
+        if self.told >= TOLD_MAX {
+            self.untold += 1;
+            if self.untold >= UNTOLD_MAX {
+                self.tell_of_more(host);
+            }
+            return;
+        }
+        self.told += 1;
+        let folder = mailbox.map_or_else(|| "-".to_owned(), |mailbox| escape(&mailbox.name));
+        host.not_kept(&format!(
+            "{why} (folder={folder} {which}); it is tried again when it is read or deleted in another session"
+        ));
+    }
+
+    /// Those that were not told one by one.
+    pub(in crate::protocol::imap) fn tell_of_more(&mut self, host: &mut dyn Host) {
+        if let more @ 1.. = std::mem::take(&mut self.untold) {
+            let why = format!(
+                "{more} more messages could not be fetched whole, for such reasons as were told of before; they are tried again when they are read or deleted in another session"
+            );
+            host.not_kept_more(more, &why);
+        }
+    }
 }
 
 /// A server that says no because it is asked for too much (RFC 9051, section 7.1; `OVERQUOTA` and `THROTTLED` as big hosts say them).

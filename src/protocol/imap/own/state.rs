@@ -38,6 +38,9 @@ pub(in crate::protocol::imap) struct Own {
     pub(super) leaving_octets: u64,
     /// The client has left, and we went on without it.
     pub(super) alone: bool,
+    /// Messages of which the log was told one by one that they are not kept, and those of which it is still to be told.
+    pub(super) told: usize,
+    pub(super) untold: u64,
 }
 
 /// Our command that the server is answering.
@@ -109,6 +112,8 @@ impl Own {
             uids_allowed: false,
             leaving_octets: 0,
             alone: false,
+            told: 0,
+            untold: 0,
         }
     }
 

@@ -181,7 +181,7 @@ fn what_cannot_be_kept_is_not_deleted_and_the_session_goes_on() {
         S: * 1 FETCH (UID 7)\r\nX1 OK done
         -> S: X2 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
         S: X2 NO [THROTTLED] slowly
-        -> not_kept the server refuses it: "NO [THROTTLED] slowly" (folder=INBOX uid=7)...
+        -> not_kept the server refuses it: NO\x20[THROTTLED]\x20slowly (folder=INBOX uid=7)...
         -> C: c NO [UNAVAILABLE] a message is not archived yet and the server does not give it, so nothing is deleted; try again later
         # It is asked for again.
         C: d UID STORE 7 +FLAGS (\\Deleted)

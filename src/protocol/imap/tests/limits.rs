@@ -122,3 +122,33 @@ fn names_in_commands_that_nobody_answers_are_bounded_in_octets() {
     }
     assert!(session.commands.is_full());
 }
+
+#[test]
+fn messages_beyond_number_that_are_not_kept_are_told_of_in_few_lines_and_all_counted() {
+    let (mut session, mut host) = in_inbox();
+    session.input(Side::Client, b"c UID FETCH 1:2500 BODY[1]\r\n", &mut host);
+    for n in 1..=2500 {
+        session.input(Side::Server, format!("* {n} FETCH (UID {n} BODY[1] \"a\")\r\n").as_bytes(), &mut host);
+    }
+    session.eof(Side::Server, &mut host);
+    let lines = host.lines();
+    let told: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("not_kept ")).collect();
+    assert_eq!(told.len(), 103);
+    assert!(told[99].starts_with("the session ended before it could be fetched whole (folder=INBOX uid=100)"));
+    for (more, line) in [1000, 1000, 400].iter().zip(&told[100..]) {
+        assert!(line.starts_with(&format!("{more} more messages could not be fetched whole")), "{line}");
+    }
+    assert_eq!(host.not_kept, 2500);
+}
+
+#[test]
+fn what_a_server_says_in_the_middle_of_a_line_of_the_log_is_one_word() {
+    let (mut session, mut host) = in_inbox();
+    session.input(Side::Client, b"c UID FETCH 7 BODY[1]\r\n", &mut host);
+    session.input(Side::Server, b"* 7 FETCH (UID 7 BODY[1] \"a\")\r\nc OK done\r\n", &mut host);
+    session.input(Side::Server, b"X1 NO [THROTTLED] x (folder=Other uid=9) owner=bob@x\r\n", &mut host);
+    let lines = host.lines();
+    let told = lines.iter().find(|line| line.starts_with("not_kept ")).unwrap();
+    let words = "the server refuses it: NO\\x20[THROTTLED]\\x20x\\x20(folder=Other\\x20uid=9)\\x20owner=bob@x (folder=INBOX uid=7);";
+    assert!(told.contains(words), "{told}");
+}

@@ -413,7 +413,7 @@ fn a_server_that_wants_less_is_left_alone() {
         -> C: * 1 FETCH (UID 7 BODY[1] "part")
         -> S: X1 UID FETCH 7 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
         S: X1 NO [OVERQUOTA] Account exceeded bandwidth limits.
-        -> not_kept the server refuses it: "NO [OVERQUOTA] Account exceeded bandwidth limits." (folder=INBOX uid=7)...
+        -> not_kept the server refuses it: NO\x20[OVERQUOTA]\x20Account\x20exceeded\x20bandwidth\x20limits. (folder=INBOX uid=7)...
         -> C: c OK done
         C: d UID FETCH 8 BODY[1]
         -> S: d UID FETCH 8 BODY[1]

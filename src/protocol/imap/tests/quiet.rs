@@ -186,7 +186,7 @@ fn what_was_expunged_meanwhile_is_not_followed_and_a_refusal_ends_it() {
             rest
             -> S: X2 FETCH 8 (UID INTERNALDATE BODY.PEEK[]<0.262144>)
             S: X2 NO [OVERQUOTA] too much
-            -> not_kept the server refuses it: "NO [OVERQUOTA] too much" (folder=INBOX uid=18)...
+            -> not_kept the server refuses it: NO\x20[OVERQUOTA]\x20too\x20much (folder=INBOX uid=18)...
             outstanding no
             "#
         ),
@@ -347,7 +347,7 @@ fn what_is_left_behind_in_a_folder_is_fetched_when_the_client_comes_back_or_leav
             "* OK [UIDVALIDITY 6] x\\r\\nX2 OK done",
             "the server has given the folder new UIDs before it could be fetched whole",
         ),
-        ("X2 NO gone", "the server does not open its folder again: \"NO gone\""),
+        ("X2 NO gone", "the server does not open its folder again: NO\\x20gone"),
     ] {
         lasting(&format!(
             r#"

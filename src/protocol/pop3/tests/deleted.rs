@@ -741,7 +741,7 @@ fn what_the_server_does_not_give_is_not_deleted() {
         S: -ERR [SYS/TEMP] it "broke"\x01
         -> S: LIST 2
         S: +OK 2 100
-        -> not_kept message 2 (unique-id "abc") of me@example.com was to be deleted unread and is not: the server does not let it be got: "-ERR [SYS/TEMP] it \x22broke\x22\x01"
+        -> not_kept message 2 (unique-id abc) of me@example.com was to be deleted unread and is not: the server does not let it be got: "-ERR [SYS/TEMP] it \x22broke\x22\x01"
         -> S: NOOP
         -> C: -ERR [SYS/TEMP] the message could not be kept, it is not deleted
         S: +OK
@@ -771,7 +771,7 @@ fn a_message_of_which_not_one_octet_comes_is_not_deleted() {
             {NOTHING}
             S: {said}
             -> abort 1
-            -> not_kept message 1 (unique-id "abc") of me@example.com was to be deleted unread and is not: the server does not let it be got: "+OK 345 octets", not one octet, and "{list}"
+            -> not_kept message 1 (unique-id abc) of me@example.com was to be deleted unread and is not: the server does not let it be got: +OK\x20345\x20octets, not one octet, and "{list}"
             -> S: QUIT
             -> C: -ERR [SYS/TEMP] the message could not be kept, it is not deleted
             "#
@@ -868,7 +868,7 @@ fn a_server_that_closes_or_babbles_meanwhile() {
              eof S
              {LOST}
              {abort}
-             -> not_kept the session ended while message 1 (unique-id \"abc\") of me@example.com was got, which was to be deleted and is not
+             -> not_kept the session ended while message 1 (unique-id abc) of me@example.com was got, which was to be deleted and is not
              -> end fault server {why}"
         ));
     }
@@ -881,4 +881,17 @@ fn a_server_that_closes_or_babbles_meanwhile() {
              -> end fault server's reply is neither +OK nor -ERR"
         ));
     }
+}
+
+#[test]
+fn a_number_or_unique_id_that_is_none_adds_no_field_to_a_line_of_the_log() {
+    use super::super::own::{label, name};
+    use crate::protocol::Origin;
+    let target = Target { text: b"1 owner=bob@x".to_vec(), number: None };
+    let origin = Origin::Pop3 { uidl: b"u\" owner=bob@x".to_vec() };
+    assert_eq!(label(&target, None), "number=?");
+    assert_eq!(label(&target, Some(&origin)), r"number=? uidl=u\x22\x20owner=bob@x");
+    let me = Owner::new(b"me", "example.com");
+    let shown = r"message ? (unique-id u\x22\x20owner=bob@x) of me@example.com";
+    assert_eq!(name(&target, Some(&origin), &me), shown);
 }
