@@ -133,7 +133,7 @@ pub(super) const SHARED: &[Key<Shared>] = &[
     ),
     key!(
         Shared "max_sessions_per_client", Value("200"),
-        "The same for one client address (an office behind one address counts as one).",
+        "The same for one client address (an office behind one address counts as one; of IPv6 a whole /64 network does).",
         |to, text, _| put(&mut to.max_sessions_per_client, values::count(text))
     ),
     key!(

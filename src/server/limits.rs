@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,12 +60,13 @@ pub(super) struct Ticket {
 }
 
 impl Limits {
-    /// A place for a session of this client, if there is one under these limits. An IPv4 address written as IPv6 is the same client.
+    /// A place for a session of this client, if there is one under these limits. An IPv4 address written as IPv6 is the same client; of IPv6 a
+    /// whole /64 network is one, for whoever has one address of it mostly has them all (RFC 6177).
     ///
     /// # Errors
     /// The limit that is full.
     pub(super) fn admit(&self, client: IpAddr, room: &Room) -> Result<Ticket, Full> {
-        let client = client.to_canonical();
+        let client = network(client);
         let mut open = self.shared.lock();
         if open.total >= room.max_sessions {
             return Err(Full::MaxSessions);
@@ -99,6 +100,14 @@ impl Limits {
             open = self.shared.empty.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+}
+
+/// What counts as one client.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 
@@ -147,6 +156,18 @@ mod tests {
         drop(first);
         assert_eq!(limits.open(), 2);
         let _again = limits.admit(ip("192.0.2.1"), &ROOM).unwrap();
+    }
+
+    #[test]
+    fn a_client_with_a_whole_ipv6_network_has_one_clients_places() {
+        let limits = Limits::default();
+        let room = Room { max_sessions: 9, ..ROOM };
+        let tickets =
+            ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2"].map(|client| limits.admit(ip(client), &room).unwrap());
+        assert_eq!(limits.admit(ip("2001:db8:0:1::3"), &room).unwrap_err(), Full::MaxSessionsPerClient);
+        let _neighbour = limits.admit(ip("2001:db8:0:2::1"), &room).unwrap();
+        drop(tickets);
+        assert_eq!(limits.shared.lock().clients.len(), 1);
     }
 
     #[test]
