@@ -25,6 +25,21 @@ pub(super) fn lasting(script: &str) -> Recorder {
 }
 
 #[test]
+fn a_chunk_that_could_be_mistaken_waits_for_the_other_one_only() {
+    lasting(
+        r#"
+        C: c UID FETCH 7 BODY[]<0.100>\r\nd NOOP\r\ne UID FETCH 7 BODY[]<0.200>
+        -> S: c UID FETCH 7 BODY[]<0.100>
+        -> S: d NOOP
+        S: * 9 EXISTS\r\nc OK done
+        -> C: * 9 EXISTS
+        -> C: c OK done
+        -> S: e UID FETCH 7 BODY[]<0.200>
+        "#,
+    );
+}
+
+#[test]
 fn chunks_that_follow_each_other_are_one_message() {
     let recorder = lasting(
         r#"

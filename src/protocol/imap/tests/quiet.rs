@@ -364,6 +364,51 @@ fn what_is_left_behind_in_a_folder_is_fetched_when_the_client_comes_back_or_leav
 }
 
 #[test]
+fn a_client_that_leaves_while_we_fetch_waits_for_a_bounded_piece_only() {
+    let (big, sixteen) = ("x".repeat(30), "0123456789abcdef");
+    lasting(&format!(
+        r#"
+        C: c UID FETCH 7:10 BODY[1]
+        -> S: c UID FETCH 7:10 BODY[1]
+        S: * 1 FETCH (UID 7 BODY[1] "a")\r\n* 2 FETCH (UID 8 BODY[1] "b")\r\n* 3 FETCH (UID 9 BODY[1] "c")\r\n* 4 FETCH (UID 10 BODY[1] "d")\r\nc OK done
+        -> C: * 1 FETCH (UID 7 BODY[1] "a")
+        -> C: * 2 FETCH (UID 8 BODY[1] "b")
+        -> C: * 3 FETCH (UID 9 BODY[1] "c")
+        -> C: * 4 FETCH (UID 10 BODY[1] "d")
+        -> S: X1 UID FETCH 7:10 (UID INTERNALDATE BODY.PEEK[]<0.16>)
+        S: * 1 FETCH (UID 7 BODY[] {{30}}\r\n{big})\r\n* 2 FETCH (UID 8 BODY[]<0> {{16}}\r\n{sixteen})\r\n* 3 FETCH (UID 9 BODY[]<0> {{16}}\r\n{sixteen})\r\n* 4 FETCH (UID 10 BODY[]<0> {{16}}\r\n{sixteen})\r\nX1 OK done
+        -> begin 1 joe@example.org INBOX size=30
+        -> append 1 {big}\
+        -> origin 1 imap INBOX 5 7
+        -> finish 1
+        -> begin 2 joe@example.org INBOX
+        -> append 2 {sixteen}\
+        -> begin 3 joe@example.org INBOX
+        -> append 3 {sixteen}\
+        -> begin 4 joe@example.org INBOX
+        -> append 4 {sixteen}\
+        -> settle
+        -> C: c OK done
+        -> S: X2 FETCH 2 (UID BODY.PEEK[]<16.262144>)
+        C: d SELECT Work
+        S: * 2 FETCH (UID 8 BODY[]<16> "y")\r\nX2 OK done
+        -> append 2 y\
+        -> origin 2 imap INBOX 5 8
+        -> finish 2
+        -> settle
+        # The client waits from here on.
+        -> S: X3 UID FETCH 9 (UID BODY.PEEK[]<16.262144>)
+        S: * 3 FETCH (UID 9 BODY[]<16> "{big}")\r\nX3 OK done
+        -> append 3 {big}\
+        -> origin 3 imap INBOX 5 9
+        -> finish 3
+        -> settle
+        -> S: d SELECT Work
+        "#
+    ));
+}
+
+#[test]
 fn a_message_that_is_gone_does_not_keep_the_others_from_being_followed() {
     following(
         Follow::Inbox,
