@@ -332,6 +332,8 @@ fn nothing_is_forged(log: &str) {
         " not kept owner=",
         " draft ",
         " refused the command ",
+        " refused a recipient that ",
+        " refused a sender that ",
         " cannot be reached: ",
         " a login succeeded that named nobody",
         " closed its connection without TLS",
