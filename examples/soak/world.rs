@@ -117,6 +117,13 @@ pub(crate) enum Failure {
     Broken(io::Error),
 }
 
+impl Failure {
+    /// Nothing came for longer than a client waits.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Failure::Broken(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(e: io::Error) -> Failure {
         Failure::Broken(e)

@@ -33,7 +33,7 @@ pub(crate) fn session(run: &mut Run<'_>) -> Result<()> {
                 let read = read(run, &mut pop3, &format!("TOP {number} 1000000"), "POP3 TOP of all");
                 if message.is_some_and(|message| message.bytes.len() > SIZE_MAX) {
                     // The answer tells no size, so some of it had passed before it was too much: the session is over.
-                    return Ok(());
+                    return read.or_else(|failure| if failure.is_late() { Err(failure) } else { Ok(()) });
                 }
                 read?;
             }
