@@ -369,13 +369,14 @@ fn ends_a_line(file: &File, len: u64) -> io::Result<bool> {
     Ok(read_at(file, &mut last, len - 1)? == 1 && last == *b"\n")
 }
 
-/// The line that begins there, without its end; nothing where there is no whole one.
+/// The line that begins there, without its end; nothing where there is no whole one, or another one's end has been lost.
 fn line_at(file: &File, place: u32) -> io::Result<Vec<u8>> {
-    let mut line = vec![0; LINE_LEN_MAX + 1];
-    let len = read_at(file, &mut line, u64::from(place))?;
-    let end = line[..len].iter().position(|&b| b == b'\n').unwrap_or(0);
-    line.truncate(end);
-    Ok(line)
+    let before = usize::from(place > 0);
+    let mut text = vec![0; before + LINE_LEN_MAX + 1];
+    let len = read_at(file, &mut text, u64::from(place) - before as u64)?;
+    let (ending, line) = text[..len].split_at(before.min(len));
+    let end = line.iter().position(|&b| b == b'\n').filter(|_| ending.iter().all(|&b| b == b'\n'));
+    Ok(line[..end.unwrap_or(0)].to_vec())
 }
 
 /// Reads at an offset, some octets; none at the end of the file.
