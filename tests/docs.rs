@@ -462,3 +462,30 @@ fn every_link_leads_somewhere() {
         }
     }
 }
+
+/// Every test and file that SECURITY.md names is there.
+#[test]
+fn what_security_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let security = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let sources: String = ["src", "tests"]
+        .iter()
+        .flat_map(|dir| files(&root.join(dir)))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let (mut tests, mut paths) = (0, 0);
+    for name in security.split('`').skip(1).step_by(2) {
+        if ["tests/", "scripts/", "src/"].iter().any(|start| name.starts_with(start)) {
+            let path = name.split(' ').next().unwrap();
+            assert!(root.join(path).exists(), "{path} is not there");
+            paths += 1;
+        } else if name.matches('_').count() > 3
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        {
+            assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+            tests += 1;
+        }
+    }
+    assert!(tests > 50 && paths > 5, "{tests} tests and {paths} files are named");
+}
