@@ -147,14 +147,18 @@ impl Lines {
 
     fn closed(&mut self, id: &str, event: &str) {
         let port = field(event, "client=").rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-        let connection = self.notebook.connection(port);
+        let seconds = field(event, " time=").trim_end_matches('s').parse().unwrap_or_default();
+        let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap_or_else(Instant::now);
+        let connection = self.notebook.connection(port, begun);
         let reason = event.split_once("reason=").map_or("", |(_, reason)| reason);
         let kind = if connection.is_some_and(|one| !one.is_fault) { "end" } else { "end of a fault" };
         self.notebook.count(format_args!("{kind}: {}", shape(reason)));
         for (at, line) in self.not_kept.remove(id).unwrap_or_default() {
             let reason = line.split_once("reason=").map_or("", |(_, reason)| reason);
             self.notebook.count(format_args!("not kept: {}", shape(reason)));
+            // The soak empties a mailbox at the host once its client has left, also where the proxy is still fetching what was due.
             let is_provoked = reason.contains("max_message_size")
+                || reason.starts_with("somebody else expunged it")
                 || match reason.starts_with("cannot ") {
                     // No client can provoke that.
                     true => self.notebook.is_disk_disturbed(at),

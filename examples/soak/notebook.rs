@@ -1,6 +1,6 @@
 //! What happened during the soak, told by many threads: figures, findings, disturbances, and which connection was whose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ const AFTERMATH: Duration = Duration::from_secs(45);
 const AFTERMATH_OF_DISK: Duration = Duration::from_secs(3);
 /// What is told of one kind; the rest is counted.
 const TOLD_MAX: usize = 40;
+/// Of one port.
+const CONNECTIONS_MAX: usize = 8;
 /// Figures of different names.
 const KINDS_MAX: usize = 400;
 
@@ -29,8 +31,8 @@ pub(crate) struct Notebook {
     findings: Mutex<Vec<String>>,
     /// Beginning and end; one that goes on has none.
     disturbances: Mutex<Vec<(Instant, Option<Instant>)>>,
-    /// By the client's port.
-    connections: Mutex<HashMap<u16, Connection>>,
+    /// By the client's port, the last ones that had it: a client may be gone, and its port another's, before the session ends.
+    connections: Mutex<HashMap<u16, VecDeque<(Instant, Connection)>>>,
     /// When `not kept` was last told of an owner.
     not_kept: Mutex<HashMap<String, Instant>>,
 }
@@ -111,11 +113,19 @@ impl Notebook {
     }
 
     pub(crate) fn connected(&self, port: u16, connection: Connection) {
-        lock(&self.connections).insert(port, connection);
+        let mut all = lock(&self.connections);
+        let of_port = all.entry(port).or_default();
+        of_port.push_back((Instant::now(), connection));
+        if of_port.len() > CONNECTIONS_MAX {
+            of_port.pop_front();
+        }
     }
 
-    pub(crate) fn connection(&self, port: u16) -> Option<Connection> {
-        lock(&self.connections).get(&port).copied()
+    /// Whose connection from this port it was that began about then.
+    pub(crate) fn connection(&self, port: u16, begun: Instant) -> Option<Connection> {
+        let distance = |at: Instant| at.max(begun) - at.min(begun);
+        let all = lock(&self.connections);
+        all.get(&port)?.iter().min_by_key(|(at, _)| distance(*at)).map(|(_, connection)| *connection)
     }
 
     pub(crate) fn tell_not_kept(&self, owner: &str) {

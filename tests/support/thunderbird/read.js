@@ -10,7 +10,8 @@ const results = [];
 async function main() {
     const server = MailServices.accounts.getIncomingServer("server1");
     const inbox = await until("there is an inbox", () => server.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox));
-    await until("all are listed", () => inbox.getTotalMessages(false) === Number(count) && inbox.msgDatabase);
+    // What it reads at start it shows at once or, on a busy machine, not before it looks again.
+    await until(() => `all ${count} are listed, not ${inbox.getTotalMessages(false)}: ${inbox.msgDatabase && Array.from(inbox.messages, (one) => one.messageKey)}`, () => inbox.getTotalMessages(false) === Number(count) && inbox.msgDatabase, () => inbox.updateFolder(null));
     await until("there is a trash", () => {
         const trash = server.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Trash);
         return trash?.QueryInterface(Ci.nsIMsgImapMailFolder).verifiedAsOnlineFolder;
@@ -63,12 +64,17 @@ const verbs = {
     },
 };
 
-async function until(what, found) {
+async function until(what, found, nudge = () => {}) {
     const end = Date.now() + 40000;
+    let next = Date.now() + 5000;
     for (;;) {
         const result = found();
         if (result) return result;
-        if (Date.now() > end) throw new Error("it did not come true: " + what);
+        if (Date.now() > next) {
+            nudge();
+            next += 5000;
+        }
+        if (Date.now() > end) throw new Error("it did not come true: " + (what.call ? what() : what));
         await new Promise((resolve) => setTimeout(resolve, 20));
     }
 }
