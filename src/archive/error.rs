@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::logging;
 
+/// A folder's flush.
+pub(super) const FLUSH_FOLDER: &str = "flush the folder";
 /// The step before a folder is flushed.
 pub(super) const OPEN_FOLDER: &str = "open, to flush it, the folder";
 
@@ -32,6 +34,11 @@ impl Error {
     /// What the step was done to.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it was the flush of a folder that failed: the message is in it, and a power cut may still take it away.
+    pub fn is_of_a_flush(&self) -> bool {
+        self.step == FLUSH_FOLDER
     }
 
     /// Whether a folder could not be opened to be flushed: nothing was tried then, and it may be tried again.

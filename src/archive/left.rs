@@ -44,6 +44,10 @@ impl Left {
         self.add(|work| &mut work.unwanted, path);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        !self.any.load(Ordering::Relaxed)
+    }
+
     /// All of it, which is then forgotten here.
     pub(super) fn take(&self) -> Option<Work> {
         if !self.any.swap(false, Ordering::Relaxed) {

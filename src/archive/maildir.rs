@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::{Error, OPEN_FOLDER};
+use super::error::{Error, FLUSH_FOLDER, OPEN_FOLDER};
 use super::mount::{Change, Mount};
 
 /// How many folders are remembered as flushed; then all are forgotten and flushed again as they are used.
@@ -159,7 +159,7 @@ impl Spool {
             return Ok(());
         }
         let dir = File::open(path).map_err(|e| Error::new(OPEN_FOLDER, path, e))?;
-        dir.sync_all().map_err(|e| Error::new("flush the folder", path, e))
+        dir.sync_all().map_err(|e| Error::new(FLUSH_FOLDER, path, e))
     }
 
     /// Makes the root where it is missing. Returns the directories made, outermost first.
@@ -223,6 +223,14 @@ impl Spool {
 
     fn below<'a>(&self, maildir: &'a Path) -> std::path::Components<'a> {
         maildir.strip_prefix(&self.root).unwrap_or(maildir).components()
+    }
+
+    /// The spool still lies where it did.
+    ///
+    /// # Errors
+    /// Its file system is not mounted any more.
+    pub(super) fn check_mount(&self) -> Result<(), Error> {
+        self.mounted().map(drop)
     }
 
     /// What is known of the folders, once it is sure that they still lie where they did.

@@ -35,6 +35,7 @@ pub use draft::Draft;
 pub use error::Error;
 pub use folder::Folder;
 pub use owner::Owner;
+pub(crate) use owner::small_letters;
 pub use recover::{Recovered, Recovery};
 pub use template::Template;
 
@@ -247,8 +248,10 @@ impl Shared {
     /// Removes a file of ours that stands for no message, now or later.
     fn remove(&self, path: PathBuf) {
         match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => self.left.unwanted(path),
-            _ => {}
+            Ok(()) => {}
+            // It is gone, but for a file system that is out of sight.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.spool.check_mount().is_ok() => {}
+            Err(_) => self.left.unwanted(path),
         }
     }
 }

@@ -53,13 +53,18 @@ impl Mount {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::new("look at the spool", root, e)),
         };
-        if let Some(point) = &self.point
+        // What the administrator put elsewhere (the root was a symbolic link) does not lie below the old one.
+        let real = device.and_then(|_| fs::canonicalize(root).ok());
+        let concerns = |point: &&PathBuf| real.as_ref().is_none_or(|real| real.starts_with(point));
+        if let Some(point) = self.point.as_ref().filter(concerns)
             && !is_mount_point(point)
         {
             let cause = io::Error::other("the file system on which the spool lay is not mounted there any more");
             return Err(Error::new("use", point, cause));
         }
-        self.device = device.unwrap_or(self.device);
+        if device.is_some() {
+            *self = Mount::of(root)?;
+        }
         Ok(Change::Anew)
     }
 }
@@ -102,5 +107,13 @@ mod tests {
         // Something is mounted there again.
         mount.point = Some(PathBuf::from("/proc"));
         assert_eq!(mount.check(Path::new("/proc")).unwrap(), Change::Anew);
+        // It came when the program ran already: from now on it has to stay.
+        let mut early = Mount { device: u64::MAX, point: None };
+        assert_eq!(early.check(Path::new("/proc")).unwrap(), Change::Anew);
+        assert_eq!(early.point.as_deref(), Some(Path::new("/proc")));
+        // The spool was put elsewhere.
+        let mut moved = Mount { device: u64::MAX, point: Some(dir.path().join("elsewhere")) };
+        fs::create_dir(&root).unwrap();
+        assert_eq!(moved.check(&root).unwrap(), Change::Anew);
     }
 }

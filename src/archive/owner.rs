@@ -91,9 +91,14 @@ fn split_master(login: &[u8]) -> Option<Vec<u8>> {
 /// Unicode's lower case where the whole name is UTF-8, else that of ASCII: a byte of unknown meaning is left alone.
 fn lower_case(bytes: &[u8], unicode: bool) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
-        Ok(text) if unicode => text.chars().map(small).collect::<String>().into_bytes(),
+        Ok(text) if unicode => small_letters(text).into_bytes(),
         _ => bytes.to_ascii_lowercase(),
     }
+}
+
+/// The text in lower case, as owners and their domains are written.
+pub(crate) fn small_letters(text: &str) -> String {
+    text.chars().map(small).collect()
 }
 
 /// The small letter of a capital one. Signs that only look like a capital stay what they are, or two owners would become one: the Kelvin

@@ -62,16 +62,31 @@ pub(super) fn recover(shared: &Shared, is_other: &dyn Fn(u32) -> bool) -> Recove
 }
 
 /// What is remembered as left, and nothing else.
+///
+/// Where the disk is still not well it stops at the first error: all the rest would have the same.
 pub(super) fn catch_up(shared: &Shared) -> Recovery {
     let mut run = Run { shared, is_other: &|_| true, found: Recovery::default() };
+    if shared.left.is_empty() {
+        return run.found;
+    }
+    if let Err(e) = shared.spool.check_mount() {
+        // Nothing can be told of files that are out of sight.
+        run.found.failed.push(e);
+        return run.found;
+    }
     let Some(Work { prepared, unflushed, unwanted }) = shared.left.take() else { return run.found };
     unwanted.into_iter().for_each(|path| shared.remove(path));
     for (place, path) in prepared {
+        if !run.found.failed.is_empty() {
+            shared.left.prepared(place, path);
+            continue;
+        }
         let name = path.file_name().map(OsStrExt::as_bytes).and_then(name::parse);
         let Some(wanted) = name.and_then(|name| name.prepared) else { continue };
         if let Err(e) = run.commit(&place, &path, &wanted) {
-            // What does not hold what its name says never will.
-            let again = e.kind() != io::ErrorKind::InvalidData && path.exists();
+            // What does not hold what its name says never will; what is gone was kept or removed by somebody else.
+            let gone = path.try_exists().is_ok_and(|exists| !exists) && shared.spool.check_mount().is_ok();
+            let again = e.kind() != io::ErrorKind::InvalidData && !gone;
             run.found.failed.push(e);
             if again {
                 shared.left.prepared(place, path);
@@ -94,9 +109,8 @@ pub(super) fn is_other_mailstore(pid: u32) -> bool {
     }
     match (comm(pid), comm(std::process::id())) {
         (Ok(theirs), ours) => theirs == b"start_proxies\n" || ours.is_ok_and(|ours| ours == theirs),
-        (Err(_), Ok(_)) => false,
-        // Without /proc any process may be one.
-        (Err(_), Err(_)) => i32::try_from(pid).is_ok_and(|pid| {
+        // It is no more. Or it is hidden (/proc with `hidepid`, or none at all): then any process may be one.
+        (Err(_), _) => i32::try_from(pid).is_ok_and(|pid| {
             let pid = nix::unistd::Pid::from_raw(pid);
             nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH)
         }),

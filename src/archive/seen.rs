@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use super::error::{Error, FLUSH_FOLDER};
 use super::name::{self, Hash};
 use super::safe;
 
@@ -61,7 +61,7 @@ impl Leaf {
     pub(super) fn check(&self, change: u64, maildir: &Path) -> Result<(), Error> {
         if change > self.failed.0 && change <= self.failed.1 {
             let cause = io::Error::other("an earlier flush of it failed");
-            return Err(Error::new("flush the folder", &maildir.join(&self.path), cause));
+            return Err(Error::new(FLUSH_FOLDER, &maildir.join(&self.path), cause));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::values::{digits, show};
+use crate::archive::small_letters;
 
 /// RFC 1035 section 2.3.4, without the dots at the ends.
 const HOST_LEN_MAX: usize = 253;
@@ -84,7 +85,7 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
         return Err(format!("{} is no domain; each subdomain has to be named itself", show(text)));
     }
     check_name(text).map_err(|why| format!("{} {why}; {RIGHT}", show(text)))?;
-    Ok(text.to_lowercase())
+    Ok(small_letters(text))
 }
 
 /// The form of a name in the DNS (RFC 1123 section 2.1); `_` is let through, for it occurs.

@@ -282,9 +282,9 @@ impl Pump<'_, '_> {
                 leg.held = false;
                 leg.last_read = Instant::now();
                 let now = leg.last_read;
-                // A server that nobody waits for may say a line now and then: to a client in IDLE, for instance.
+                // A server may say a whole line now and then: to a client in IDLE, or that it is still searching.
                 let said = &leg.input.bytes()[leg.input.len() - n..];
-                let at_pace = side == Side::Client || self.protocol.awaits_server() || !said.contains(&b'\n');
+                let at_pace = side == Side::Client || !said.contains(&b'\n');
                 self.talk.heard(side, n, at_pace, now);
                 if side == Side::Client {
                     self.host.wire().received += n as u64;

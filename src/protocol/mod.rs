@@ -84,6 +84,36 @@ pub enum End {
 /// For the log, in the place of a server's words while nobody is logged in.
 const WORDS_WITHHELD: &str = " (its words are not shown: they may repeat a password)";
 
+/// The response code in a server's words that says what is wrong, a blank before it; nothing where there is none that is known (RFC 5530, section 3; RFC 2449,
+/// section 8; RFC 3206): other words may repeat a password.
+fn response_code(line: &[u8]) -> String {
+    const CODES: [&str; 17] = [
+        "AUTHENTICATIONFAILED",
+        "AUTHORIZATIONFAILED",
+        "EXPIRED",
+        "PRIVACYREQUIRED",
+        "CONTACTADMIN",
+        "NOPERM",
+        "UNAVAILABLE",
+        "INUSE",
+        "LIMIT",
+        "OVERQUOTA",
+        "SERVERBUG",
+        "ALERT",
+        "AUTH",
+        "SYS/TEMP",
+        "SYS/PERM",
+        "IN-USE",
+        "LOGIN-DELAY",
+    ];
+    let upper = line.to_ascii_uppercase();
+    let shown = CODES
+        .iter()
+        .map(|code| format!("[{code}]"))
+        .find(|code| upper.windows(code.len()).any(|part| part == code.as_bytes()));
+    shown.map_or_else(String::new, |code| format!(" {code}"))
+}
+
 /// What a protocol can have done. Everything is performed in the order of the calls.
 pub trait Host {
     /// Queues bytes for that side.
@@ -106,6 +136,10 @@ pub trait Host {
 
     /// The server takes mail from this client without a login: that ends the login timeout too.
     fn taken_in(&mut self) {}
+
+    /// Something was refused, by us or by the server, that an administrator will be asked about. Told once in a session. No words of a peer's that may
+    /// repeat a credential.
+    fn refused(&mut self, _what: &str) {}
 
     /// The login is forgotten.
     fn logged_out(&mut self);
@@ -227,4 +261,23 @@ pub trait Protocol: Send {
     /// A last line for the client in the protocol's words, CRLF included; none where the client is in the middle of a reply and would
     /// take it for part of that.
     fn farewell(&self, why: Farewell) -> Option<Vec<u8>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::response_code;
+
+    #[test]
+    fn of_a_servers_words_only_codes_that_are_known_are_shown() {
+        for (line, shown) in [
+            (&b"a NO [AUTHENTICATIONFAILED] hunter2 is wrong\r\n"[..], " [AUTHENTICATIONFAILED]"),
+            (b"* BYE [unavailable] later\r\n", " [UNAVAILABLE]"),
+            (b"-ERR [SYS/TEMP] later", " [SYS/TEMP]"),
+            (b"-ERR [hunter2] hunter2", ""),
+            (b"-ERR AUTH", ""),
+            (b"", ""),
+        ] {
+            assert_eq!(response_code(line), shown);
+        }
+    }
 }

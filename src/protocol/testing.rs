@@ -394,6 +394,10 @@ impl Host for Recorder {
         self.other(format!("not_kept {why}"));
     }
 
+    fn refused(&mut self, what: &str) {
+        self.notes.push(format!("refused: {what}"));
+    }
+
     fn login_failed(&mut self, why: &str) {
         self.notes.push(format!("login failed: {why}"));
     }

@@ -78,6 +78,8 @@ pub(super) struct Keeper {
     tally: Tally,
     /// A note could not be written, which was told.
     unnoted: bool,
+    /// A refusal was told.
+    refused: bool,
 }
 
 /// Why a message is not kept: for the log, and for the protocol.
@@ -138,6 +140,7 @@ impl Keeper {
             identified: false,
             tally: Tally::default(),
             unnoted: false,
+            refused: false,
         }
     }
 
@@ -272,11 +275,12 @@ impl Keeper {
                 self.remember(&notes);
             }
             Err(e) => {
+                let (event, then) = match e.is_of_a_flush() {
+                    true => ("in its folder, but not flushed", "a power cut may take it away"),
+                    false => ("not in its folder yet", "it is tried again every few seconds, and at the next start"),
+                };
                 for Destination { owner, folder, .. } in to {
-                    log::error!(
-                        "{} not in its folder yet owner={owner} folder={folder} reason={e}; it is tried again every few seconds, and at the next start",
-                        self.label
-                    );
+                    log::error!("{} {event} owner={owner} folder={folder} reason={e}; {then}", self.label);
                 }
             }
         }

@@ -4,19 +4,23 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 use crate::archive::Archive;
 use crate::net::wait::{sleep, stop_pipe};
 
+/// How long the last try may take when the program ends.
+const LAST_TRY: Duration = Duration::from_secs(5);
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Dropped, it ends, after a last try.
 pub(super) struct Tending {
     stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    over: Receiver<()>,
 }
 
 impl Tending {
@@ -26,7 +30,9 @@ impl Tending {
     /// The system has no thread or no file descriptor left.
     pub(super) fn start(archive: Archive) -> io::Result<Tending> {
         let (stop_read, stop_write) = stop_pipe()?;
+        let (ends, over) = channel::<()>();
         let body = move || {
+            let _ends = ends;
             let mut told = Vec::new();
             loop {
                 let stopped = sleep(EVERY, stop_read.as_fd());
@@ -36,17 +42,17 @@ impl Tending {
                 }
             }
         };
-        let thread = thread::Builder::new().name("archive".to_owned()).spawn(body)?;
-        Ok(Tending { stop: Some(stop_write), thread: Some(thread) })
+        thread::Builder::new().name("archive".to_owned()).spawn(body)?;
+        Ok(Tending { stop: Some(stop_write), over })
     }
 }
 
 impl Drop for Tending {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in it was logged; the next start does what it did not.
-            let _ = thread.join();
+        // A disk that hangs must not keep the program from ending; the next start does what was not done here.
+        if self.over.recv_timeout(LAST_TRY) == Err(RecvTimeoutError::Timeout) {
+            log::error!("recovery: the disk does not answer; what is left is done at the next start");
         }
     }
 }

@@ -154,6 +154,7 @@ fn all_passes_and_what_is_not_kept_is_told(scenario: &Scenario) {
         played.unwrap_or_else(|e| panic!("{when} mail does not flow: {e}\n{log}"));
         let missing = scenario.whole().iter().filter(|one| kept(&patient.spool(), one) == 0).count();
         let told = log.matches(" not kept owner=").count() + log.matches(" not in its folder yet owner=").count();
+        assert!(told > 0, "{when} nothing happened:\n{log}");
         assert!(told >= missing, "{when} {missing} messages are missing and {told} told of:\n{log}");
         let counted = log.lines().find_map(|line| line.split_once(" not_kept=")?.1.split(' ').next()?.parse().ok());
         assert_eq!(

@@ -1,13 +1,16 @@
 //! A spool on a file system of its own, which gets full, runs out of inodes, becomes read-only, or goes away: for real, in a mount namespace that
 //! only the program is in. Where the system gives no such namespace to whoever runs the tests, they say so and test nothing.
 
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
-use crate::client::{Client, expect};
+use crate::client::{Client, expect, stuffed};
 use crate::scenario::{ANN, BOB, Stage};
-use crate::support::{Kind, Proxy, Spool};
+use crate::support::{CLIENT, Kind, Proxy, Spool, wait_until};
 
 struct Mounted {
     /// Lives as long as the program.
@@ -23,6 +26,11 @@ struct Mounted {
 impl Mounted {
     /// None where there are no namespaces to be had.
     fn start(options: &str) -> Option<Mounted> {
+        Mounted::before(options, None)
+    }
+
+    /// The same before a server at this port.
+    fn before(options: &str, server: Option<u16>) -> Option<Mounted> {
         let unshare = ["-m", "-Urm"].into_iter().find(|how| {
             Command::new("unshare")
                 .args([how, "mount", "-t", "tmpfs", "none", "/mnt"])
@@ -36,6 +44,10 @@ impl Mounted {
         let stage = Stage::new(Kind::Smtp, "");
         let dir = stage.folder("spool = mnt/mailSpool");
         let ini = std::fs::read_to_string(dir.join("mailstore.ini")).unwrap().replace("spool = mailSpool\n", "");
+        let ini = match server {
+            Some(port) => ini.replace(&format!("localhost:{}", stage.server), &format!("localhost:{port}")),
+            None => ini,
+        };
         std::fs::write(dir.join("mailstore.ini"), ini).unwrap();
         let point = dir.join("mnt");
         std::fs::create_dir(&point).unwrap();
@@ -159,4 +171,65 @@ fn a_spool_whose_mount_went_away_is_not_made_anew_below_the_mount_point() {
     assert!(mounted.send(&late).unwrap().starts_with("250"));
     assert_eq!(mounted.kept(), [late]);
     mounted.proxy.stop();
+}
+
+/// A server that has got a message says this once it is told to.
+fn slow_server(answer: &'static str) -> (u16, Receiver<()>, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let ((got, has_it), (go_on, told)) = (channel(), channel());
+    thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(tcp.try_clone().unwrap()).lines();
+        let mut say = |text: &str| tcp.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        say("220 ready");
+        while let Some(Ok(line)) = lines.next() {
+            match line.split(' ').next().unwrap() {
+                "EHLO" => say("250-server\r\n250 AUTH PLAIN"),
+                "AUTH" => say("235 welcome"),
+                "DATA" => {
+                    say("354 go on");
+                    while lines.next().unwrap().unwrap() != "." {}
+                    got.send(()).unwrap();
+                    told.recv().unwrap();
+                    say(answer);
+                }
+                _ => say("250 fine"),
+            }
+        }
+    });
+    (port, has_it, go_on)
+}
+
+/// The server has it, and then its file system is away: it is moved, or removed, when that is there again.
+#[test]
+fn what_the_server_took_or_refused_while_the_mount_was_away_is_brought_to_its_end_afterwards() {
+    for answer in ["250 taken", "554 no"] {
+        let (port, has_it, go_on) = slow_server(answer);
+        let Some(mounted) = Mounted::before("size=10m", Some(port)) else { return };
+        // The same file system is held elsewhere, to come back.
+        let held = mounted.point.with_file_name("held");
+        std::fs::create_dir(&held).unwrap();
+        let held = held.to_str().unwrap();
+        mounted.inside(&["sh", "-c", &format!("mount --bind \"$0\" '{held}'")]);
+        let mut client = Client::connect(mounted.proxy.port("smtp:x")).unwrap();
+        client.smtp_login(ANN).unwrap();
+        client.envelope(ANN, &[BOB]).unwrap();
+        expect(&client.smtp("DATA").unwrap(), "354").unwrap();
+        let message = message(1, 100);
+        client.say(&stuffed(&message)).unwrap();
+        has_it.recv().unwrap();
+        mounted.inside(&["umount", "-l"]);
+        go_on.send(()).unwrap();
+        expect(&client.smtp_reply().unwrap(), &answer[..3]).unwrap();
+        mounted.inside(&["mount", "--bind", held]);
+        let tmp = mounted.spool.join("example.org/ann/.Sent/tmp");
+        wait_until("nothing is left in tmp", CLIENT, || {
+            std::fs::read_dir(&tmp).is_ok_and(|mut entries| entries.next().is_none())
+        });
+        let expected = if answer.starts_with('2') { vec![message] } else { Vec::new() };
+        assert_eq!(mounted.kept(), expected, "{answer}\n{}", mounted.proxy.log());
+        drop(client);
+        mounted.proxy.stop();
+    }
 }

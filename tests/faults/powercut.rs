@@ -2,7 +2,7 @@
 //!
 //! One run of the program is recorded. For every moment of it, all states of the disk are made that a journalling file system may leave
 //! behind, and the archive is started over each: what was owed at that moment must be there, once and whole, and nothing half under a
-//! final name. The model is weaker than any journal, so what it cannot break no journal does:
+//! final name. The model is weaker than the journals of ext4 and XFS, so what it cannot break they do not break:
 //!
 //! - A change of a directory is sure to be there once that directory was flushed afterwards; for a rename, the one renamed into. Of the
 //!   rest any may be missing, but within one directory nothing is there that came after something missing. A rename is there wholly or not at all.
@@ -253,8 +253,8 @@ fn record(scenario: &Scenario, shared: &str, clients: usize) -> Record {
     let stage = Stage::new(scenario.kind, scenario.more);
     let shim = Shim::build(&stage.lab);
     let dir = stage.folder(shared);
-    let (root, trace) = (dir.join("mailSpool"), dir.join("trace"));
-    let environment = shim.environment(&root, &Orders { trace: Some(&trace), ..Orders::default() });
+    let trace = dir.join("trace");
+    let environment = shim.environment(&dir, &Orders { trace: Some(&trace), ..Orders::default() });
     let proxy = Proxy::try_start_in(&dir, &environment).expect("the program, undisturbed");
     let port = proxy.port(&format!("{}:x", scenario.kind.key()));
     thread::scope(|scope| {
@@ -263,8 +263,8 @@ fn record(scenario: &Scenario, shared: &str, clients: usize) -> Record {
         }
     });
     proxy.stop();
-    Spool::at(&root).holds(&scenario.whole());
-    Record { stage, root, steps: shim::read(&trace) }
+    Spool::at(&dir.join("mailSpool")).holds(&scenario.whole());
+    Record { stage, root: dir, steps: shim::read(&trace) }
 }
 
 /// Tries every state of every moment; what the archive makes of it is told to `goes_on`, with what it owes, until that says no.
@@ -285,14 +285,15 @@ fn cut(scenario: &Scenario, record: &Record, mut goes_on: impl FnMut(&Path, &[Ex
                 continue;
             }
             count += 1;
-            let spool = record.stage.lab.path().join("cut");
-            state.write(&record.root, &spool);
+            let dir = record.stage.lab.path().join("cut");
+            state.write(&record.root, &dir);
+            let spool = dir.join("mailSpool");
             let maildir = Template::parse("%d/%n").unwrap();
             let found = Archive::new(Settings { spool: spool.clone(), maildir, sync: false }).recover();
             let failed = if found.failed.is_empty() { String::new() } else { format!(", {:?}", found.failed) };
             let when = format!("cut behind step {} ({:.100}){failed}", step.number, format!("{:?}", step.what));
             let goes_on = goes_on(&spool, &owed, &when);
-            fs::remove_dir_all(&spool).unwrap();
+            fs::remove_dir_all(&dir).unwrap();
             if !goes_on {
                 return count;
             }
@@ -363,7 +364,8 @@ fn a_message_for_several_owners_survives_every_power_cut() {
     survives_every_power_cut(&scenario::SMTP_RECIPIENTS);
 }
 
-/// What one session finds to be there already, another may have put there a moment ago.
+/// Their steps come in any order. (That what one finds to be there already is flushed before it counts, though another put it there a moment ago, is a
+/// test of the archive's own.)
 #[test]
 fn the_same_messages_in_two_sessions_at_once_survive_every_power_cut() {
     survives_every_power_cut_with(&scenario::POP3_RETR, 2);

@@ -264,7 +264,7 @@ impl Protocol for Imap {
 
     fn awaits_server(&self) -> bool {
         match self.phase {
-            Phase::Running => self.client.awaits_server().unwrap_or_else(|| self.outstanding()),
+            Phase::Running => self.client.awaits_server().unwrap_or_else(|| self.outstanding() || self.own.is_busy()),
             Phase::Greeting | Phase::UpstreamStartTls { .. } | Phase::UpstreamHandshake { .. } => true,
             Phase::Leaving(_) | Phase::Ended => false,
         }

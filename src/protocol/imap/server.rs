@@ -17,7 +17,7 @@ use super::{Imap, Kind, Phase};
 use crate::config::TlsMode;
 use crate::logging::quote;
 use crate::protocol::line::trim_ending;
-use crate::protocol::{End, Farewell, Host, Side, WORDS_WITHHELD};
+use crate::protocol::{End, Farewell, Host, Side, WORDS_WITHHELD, response_code};
 
 /// Longest line that is looked at as a whole, in octets. Data lines may be longer (`SEARCH` over a big mailbox) and pass unread.
 const LINE_LEN_MAX: usize = 64 * 1024;
@@ -211,9 +211,10 @@ impl Imap {
                         || self.own.logs_out();
                     self.phase = Phase::Leaving(match logout {
                         true => End::Orderly("logout"),
-                        false if self.login.is_none() => {
-                            End::Fault(format!("the server said BYE before a login{WORDS_WITHHELD}"))
-                        }
+                        false if self.login.is_none() => End::Fault(format!(
+                            "the server said BYE before a login{}{WORDS_WITHHELD}",
+                            response_code(line)
+                        )),
                         false => End::Fault(format!("the server said: {}", quote(line))),
                     });
                     if logout {

@@ -841,7 +841,10 @@ fn a_login_that_fails_is_told_without_what_was_typed() {
         S: b NO no
         -> C: b NO no
         "#);
-    assert_eq!(recorder.notes, ["login failed: the server refused it"; 2]);
+    assert_eq!(
+        recorder.notes,
+        ["login failed: the server refused it [AUTHENTICATIONFAILED]", "login failed: the server refused it"]
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The server's stream: which command a reply is for, where it ends, and what becomes of it.
 
 use super::super::dot::{Event, TERMINATOR, Unstuffer};
-use super::super::{DraftId, End, Farewell, Host, Protocol as _, Refused, Side, WORDS_WITHHELD};
+use super::super::{DraftId, End, Farewell, Host, Protocol as _, Refused, Side, WORDS_WITHHELD, response_code};
 use super::capability;
 use super::command::{Ask, Target};
 use super::own::{label, uid_said};
@@ -194,7 +194,10 @@ impl Pop3 {
                         self.told = true;
                         let why = match self.owner {
                             Some(_) => format!("server ended the session: {}", quote(line)),
-                            None => "server ended the session before a login".to_owned() + WORDS_WITHHELD,
+                            None => format!(
+                                "server ended the session before a login{}{WORDS_WITHHELD}",
+                                response_code(line)
+                            ),
                         };
                         self.fault(why, host);
                     }
@@ -322,7 +325,7 @@ impl Pop3 {
     /// `-ERR` to what was asked first.
     fn denied(&mut self, line: &[u8], host: &mut dyn Host) {
         if let Some(Asked::Server(Ask::User(_) | Ask::Pass | Ask::Apop(_) | Ask::Auth(_))) = self.asked.front() {
-            host.login_failed("the server refused it");
+            host.login_failed(&format!("the server refused it{}", response_code(line)));
         }
         match self.asked.front() {
             Some(Asked::Server(Ask::User(_))) => self.user = None,

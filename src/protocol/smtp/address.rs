@@ -2,7 +2,7 @@
 //!
 //! Reads what can be read in one way only, for the server reads it too, and delivers to whom *it* has read: a comment, a blank within the
 //! address or a second pair of brackets is taken by some servers and means somebody else, or nobody, to others. Within that it is generous:
-//! brackets may be missing, dots may stand anywhere, and whether there is such a mailbox is the server's to say.
+//! brackets may be missing, or have blanks inside, dots may stand anywhere, and whether there is such a mailbox is the server's to say.
 
 /// The path of a MAIL or RCPT command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ fn read(keyword: &str, argument: &[u8]) -> Option<Argument> {
     let text = skip_blanks(skip_blanks(rest).strip_prefix(b":")?);
     let (path, parameters) = match text.strip_prefix(b"<") {
         Some(inside) => {
-            let (path, rest) = bracketed(inside)?;
-            (path, rest.strip_prefix(b">")?)
+            let (path, rest) = bracketed(skip_blanks(inside))?;
+            (path, skip_blanks(rest).strip_prefix(b">")?)
         }
         None => mailbox(text)?,
     };
@@ -115,7 +115,24 @@ fn mailbox(text: &[u8]) -> Option<(Path, &[u8])> {
         None if local.iter().any(|b| matches!(b, b'%' | b'!')) => return None,
         None => (&[][..], rest),
     };
-    Some((Path::Mailbox(Mailbox { local, domain: domain.to_vec() }), rest))
+    let told_apart =
+        [&local[..], domain].iter().all(|part| !str::from_utf8(part).is_ok_and(|text| text.chars().any(is_guise)));
+    told_apart.then(|| (Path::Mailbox(Mailbox { local, domain: domain.to_vec() }), rest))
+}
+
+/// Whether a sign is an ASCII letter, digit or dot, or nothing at all, to servers that fold cases (Postfix with SMTPUTF8: `ß` is `ss`, the Kelvin sign
+/// `k`) or prepare domains for the DNS (UTS 46), and something else to us.
+fn is_guise(sign: char) -> bool {
+    let folds = || sign.to_uppercase().flat_map(char::to_lowercase).any(|c| c.is_ascii());
+    let is_form = matches!(sign,
+        'ª' | 'º' | '²' | '³' | '¹' | '\u{2b0}'..='\u{2b8}' | '\u{2e0}'..='\u{2e3}' | '\u{1d2c}'..='\u{1d6a}' | '\u{2070}'..='\u{209f}'
+        | '\u{2100}'..='\u{218f}' | '\u{2460}'..='\u{24ff}' | '\u{3002}' | '\u{3200}'..='\u{33ff}' | '\u{ff00}'..='\u{ffef}'
+        | '\u{1d400}'..='\u{1d7ff}' | '\u{1f100}'..='\u{1f1ff}');
+    let is_ignored = matches!(sign,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{e0000}'..='\u{e0fff}');
+    !sign.is_ascii() && (folds() || is_form || is_ignored)
 }
 
 /// What stands in quotes, with quotes and backslashes taken away, up to the closing one; and what is behind that.
@@ -198,6 +215,10 @@ mod tests {
             (" To: <a@b.example>", "a@b.example"),
             (" TO :<a@b.example>", "a@b.example"),
             (" TO:a@b.example", "a@b.example"),
+            (" TO:< a@b.example>", "a@b.example"),
+            (" TO:<a@b.example > NOTIFY=NEVER", "a@b.example"),
+            (" TO:< >", "null"),
+            (" TO:<jürgen.ñ@bücher.example>", "jürgen.ñ@bücher.example"),
             (" TO: a@b.example NOTIFY=NEVER", "a@b.example"),
             ("\tTO:\t<a@b.example>\tNOTIFY=NEVER  ORCPT=rfc822;x+40<y>@z ", "a@b.example"),
             (" TO:<a@b.example> ", "a@b.example"),
@@ -238,8 +259,12 @@ mod tests {
             "<a@b.example> (x)",
             "<a@ b.example>",
             "<a @b.example>",
-            "< a@b.example>",
-            "<a@b.example >",
+            "<a@\u{212a}iosk.example>",
+            "<\u{17f}am@b.example>",
+            "<a@gro\u{df}.example>",
+            "<a@\u{ff4b}iosk.example>",
+            "<a@kio\u{ad}sk.example>",
+            "<a@kiosk\u{3002}example>",
             "<a@b\t.example>",
             "<\"a\" @b.example>",
             "a @b.example",
@@ -258,7 +283,6 @@ mod tests {
             "Name<a@b.example>",
             "group:<a@b.example>",
             "<group:a@b.example;>",
-            "< >",
             "<a@>",
             "<@b.example>",
             "<\"\"@b.example>",

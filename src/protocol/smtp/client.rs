@@ -145,9 +145,14 @@ impl Smtp {
 
     fn command(&mut self, line: &[u8], host: &mut dyn Host) {
         let (verb, argument) = command::parse(line);
-        if std::mem::take(&mut self.data_refused) && verb == Verb::Other && argument.starts_with(b":") {
-            // A header field. In what follows are lines that somebody else wrote, and would have run as commands.
-            return self.answer_and_end(b"503 5.5.1 DATA was refused\r\n", TEXT_BEHIND, host);
+        match verb {
+            Verb::Other if self.data_refused && argument.starts_with(b":") => {
+                // A header field. In what follows are lines that somebody else wrote, and would have run as commands.
+                return self.answer_and_end(b"503 5.5.1 DATA was refused\r\n", TEXT_BEHIND, host);
+            }
+            // There may be a line of another kind before the first field.
+            Verb::Other | Verb::Empty => {}
+            _ => self.data_refused = false,
         }
         match verb {
             Verb::Empty => self.answer(b"500 5.5.2 Empty command\r\n", host),
@@ -191,7 +196,7 @@ impl Smtp {
         let argument = address::parse("FROM", argument);
         let sender = Party::sender(&argument, &self.settings);
         if sender == Party::Unreadable && self.login.is_none() {
-            host.note("refused a sender that servers read in different ways");
+            host.refused("a sender that servers read in different ways: 501");
             self.answer(b"501 5.1.7 Sender address not understood\r\n", host);
         } else {
             self.ask(line, Asked::Mail { sender, size: argument.size }, host);
@@ -201,7 +206,7 @@ impl Smtp {
     fn rcpt(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
         let recipient = Party::recipient(&address::parse("TO", argument), &self.settings);
         if recipient == Party::Unreadable {
-            host.note("refused a recipient that servers read in different ways");
+            host.refused("a recipient that servers read in different ways: 501");
             self.answer(b"501 5.1.3 Recipient address not understood\r\n", host);
         } else if recipient.too_long() {
             self.answer(b"501 5.1.3 Address too long\r\n", host);

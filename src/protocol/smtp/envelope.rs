@@ -43,7 +43,7 @@ impl Party {
     pub(super) fn sender(argument: &Argument, settings: &Settings) -> Party {
         match settings.keep {
             Keep::Recipients => Party::Nobody,
-            Keep::Sender | Keep::Both => Party::new(&argument.path, settings),
+            Keep::Sender | Keep::Both => Party::new(&argument.path, false, settings),
         }
     }
 
@@ -53,22 +53,22 @@ impl Party {
             (Keep::Sender, _) => Party::Nobody,
             // There is none (RFC 5321, section 4.1.1.3): a server that takes it knows better whom it means.
             (_, Path::Null) => Party::Unreadable,
-            (Keep::Recipients | Keep::Both, path) => Party::new(path, settings),
+            (Keep::Recipients | Keep::Both, path) => Party::new(path, true, settings),
         }
     }
 
-    fn new(path: &Path, settings: &Settings) -> Party {
+    fn new(path: &Path, receives: bool, settings: &Settings) -> Party {
         match path {
             Path::Null => Party::Nobody,
             Path::Unreadable => Party::Unreadable,
-            Path::Mailbox(mailbox) => Party::of_mailbox(mailbox, settings),
+            Path::Mailbox(mailbox) => Party::of_mailbox(mailbox, receives, settings),
         }
     }
 
-    fn of_mailbox(mailbox: &Mailbox, settings: &Settings) -> Party {
+    fn of_mailbox(mailbox: &Mailbox, receives: bool, settings: &Settings) -> Party {
         let local = &settings.local_domains;
-        // A server that takes a name without a domain means a mailbox of its own.
-        let bare = mailbox.domain.is_empty();
+        // A server that takes a recipient without a domain means a mailbox of its own.
+        let bare = receives && mailbox.domain.is_empty();
         let default_domain = match local.first() {
             Some(first) if settings.default_domain == UNCONFIGURED_DOMAIN => first,
             _ => &settings.default_domain,

@@ -163,6 +163,12 @@ impl Smtp {
             return self.fault(format!("the server asked for more where there is none: {}", reply::codes(line)), host);
         }
         match asked {
+            // It has heard nothing yet that it could repeat.
+            Asked::Greeting if code.negative() => host.refused(&format!("the server greets with {}", quote(line))),
+            _ if code == Code(421) => host.refused(&format!("the server leaves: {}", reply::codes(line))),
+            _ => {}
+        }
+        match asked {
             Asked::Data => return self.data_answered(code, line, host),
             Asked::Auth => return self.auth_answered(code, line, host),
             Asked::OwnReset => return self.own_reset_answered(code, line, host),
@@ -237,7 +243,7 @@ impl Smtp {
         } else if code.positive() {
             self.set_login(sasl.exchange.identity(), host);
         } else {
-            host.login_failed("the server refused it");
+            host.login_failed(&format!("the server refused it: {}", reply::codes(line)));
         }
         host.send(Side::Client, line);
     }

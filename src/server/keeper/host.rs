@@ -28,6 +28,11 @@ impl Host for Keeper {
         self.identified = true;
     }
 
+    fn refused(&mut self, what: &str) {
+        let level = if std::mem::replace(&mut self.refused, true) { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, "{} refused client={} reason={what}", self.label, self.label.client);
+    }
+
     fn login_failed(&mut self, why: &str) {
         log::info!("{} login failed client={} reason={why}", self.label, self.label.client);
     }

@@ -4,7 +4,7 @@ use super::is_status;
 use crate::archive::Owner;
 use crate::protocol::imap::outstanding::{Kind, Pending};
 use crate::protocol::imap::{Imap, Phase, capability, not_archived, refusal};
-use crate::protocol::{End, Host, Side};
+use crate::protocol::{End, Host, Side, response_code};
 
 impl Imap {
     pub(super) fn tagged(&mut self, tag: &[u8], status: &[u8], line: &[u8], host: &mut dyn Host) {
@@ -38,7 +38,7 @@ impl Imap {
             // It did not wait for this answer: deleted, the message would be nowhere.
             return self.not_kept(host);
         }
-        self.consequences(pending, status, host);
+        self.consequences(pending, status, line, host);
         let line = match withheld {
             Some(refused) => not_archived(tag, refused),
             None => capability::filter_status(line, self.capability_context(), true),
@@ -49,10 +49,10 @@ impl Imap {
         }
     }
 
-    fn consequences(&mut self, pending: Pending, status: &[u8], host: &mut dyn Host) {
+    fn consequences(&mut self, pending: Pending, status: &[u8], line: &[u8], host: &mut dyn Host) {
         let ok = status == b"OK";
         if !ok && matches!(pending.kind, Kind::Login { .. } | Kind::Authenticate(_)) {
-            host.login_failed("the server refused it");
+            host.login_failed(&format!("the server refused it{}", response_code(line)));
         }
         match pending.kind {
             Kind::Other | Kind::Fetch { .. } => {}

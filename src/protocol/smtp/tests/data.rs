@@ -464,6 +464,10 @@ fn a_header_behind_a_refused_data_is_no_command() {
             S: 250 ok
             -> C: 250 ok
             {}
+            C: From ann Mon Jan  1 00:00:00 2024
+            -> S: From ann Mon Jan  1 00:00:00 2024
+            S: 500 what?
+            -> C: 500 what?
             C: Subject: x\r\n\r\nMAIL FROM:<evil@x>
             -> C: 503 5.5.1 DATA was refused
             -> end fault the client sent a message behind a DATA that was refused

@@ -499,3 +499,25 @@ fn recipients_have_a_limit_where_they_are_remembered() {
     session.feed(Side::Client, format!("RCPT TO:<{}@b>\r\n", "x".repeat(1100)).as_bytes());
     assert!(session.host.sent(Side::Client).ends_with(b"501 5.1.3 Address too long\r\n"));
 }
+
+/// Who reads only the log has to learn why nobody is served.
+#[test]
+fn a_server_that_will_not_serve_is_told_of_with_its_reason() {
+    let greeted = play_with(
+        &settings(),
+        r"
+        S: 554 5.7.1 your address is listed
+        -> C: 554 5.7.1 your address is listed
+        ",
+    );
+    assert_eq!(greeted.notes, ["refused: the server greets with \"554 5.7.1 your address is listed\""]);
+    let left = play(
+        r"
+        C: NOOP hunter2
+        -> S: NOOP hunter2
+        S: 421 4.7.0 too much of hunter2
+        -> C: 421 4.7.0 too much of hunter2
+        ",
+    );
+    assert_eq!(left.notes, ["refused: the server leaves: 421 4.7.0"]);
+}
