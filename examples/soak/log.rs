@@ -151,6 +151,7 @@ impl Lines {
         let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap_or_else(Instant::now);
         let connection = self.notebook.connection(port, begun);
         let reason = event.split_once("reason=").map_or("", |(_, reason)| reason);
+        let has_left = reason.starts_with("client closed");
         let kind = if connection.is_some_and(|one| !one.is_fault) { "end" } else { "end of a fault" };
         self.notebook.count(format_args!("{kind}: {}", shape(reason)));
         for (at, line) in self.not_kept.remove(id).unwrap_or_default() {
@@ -159,6 +160,7 @@ impl Lines {
             // The soak empties a mailbox at the host once its client has left, also where the proxy is still fetching what was due.
             let is_provoked = reason.contains("max_message_size")
                 || reason.starts_with("somebody else expunged it")
+                || has_left && reason.starts_with("the server says OK and does not give it")
                 || match reason.starts_with("cannot ") {
                     // No client can provoke that.
                     true => self.notebook.is_disk_disturbed(at),
