@@ -183,6 +183,20 @@ mod tests {
         }
     }
 
+    /// What a server says of folders is remembered as long as the program runs.
+    #[test]
+    fn of_special_folders_few_are_remembered_and_none_with_a_long_name() {
+        let rules = rules(|_| ());
+        let name = |number: usize, len: usize| format!("{number:03}{}", "x".repeat(len));
+        rules.learn(Some(&owner()), b"\\Trash", Some(b'/'), name(0, SPECIAL_LEN_MAX).as_bytes());
+        for number in 1..100 {
+            rules.learn(Some(&owner()), b"\\Trash", Some(b'/'), name(number, 9).as_bytes());
+        }
+        assert_ne!(place(&rules, &name(0, SPECIAL_LEN_MAX)), "skipped");
+        let skipped = (1..100).filter(|&number| place(&rules, &name(number, 9)) == "skipped").count();
+        assert_eq!(skipped, SPECIAL_MAX);
+    }
+
     #[test]
     fn names_are_mirrored() {
         let rules = rules(|_| ());
