@@ -1,11 +1,10 @@
-//! The shim (`shim.c`) as the tests use it: built, put before the program, and its trace read.
+//! The shim (`tests/support/shim.c`) as the tests use it: built, put before the program, and its trace read.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::Lab;
+use crate::support::{Lab, preload};
 
 pub(crate) struct Shim {
     library: PathBuf,
@@ -22,12 +21,7 @@ pub(crate) struct Orders<'a> {
 
 impl Shim {
     pub(crate) fn build(lab: &Lab) -> Shim {
-        let library = lab.path().join("shim.so");
-        let mut cc = Command::new("cc");
-        cc.args(["-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared", "-pthread", "-o"]).arg(&library);
-        cc.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shim.c")).arg("-ldl");
-        assert!(cc.status().expect("cc").success(), "the shim cannot be compiled");
-        Shim { library }
+        Shim { library: preload::shim(lab, "shim") }
     }
 
     /// The environment for a program whose spool is this one.

@@ -10,7 +10,10 @@ pub fn shim(lab: &Lab, name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(format!("{name}.c"));
     let library = lab.path().join(format!("{name}.so"));
     let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library).arg(&source).arg("-ldl");
+    cc.args(["-shared", "-fPIC", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .arg("-ldl");
     let output = cc.output().expect("a C compiler: the linker of Rust is one");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     library
