@@ -43,6 +43,8 @@ enum At {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Other,
+    /// What forgets a message, if the server does it: one that refuses RSET (for what stands behind it, say) has still what it had.
+    Reset,
     Auth,
     Data,
     Chunk {
@@ -100,7 +102,7 @@ impl SmtpServer {
             }
             // A server that says 250 here is one that takes the text, say the clients that go on.
             Some(Asked::Data) => self.mode = if code < b'4' { Mode::Data(At::Start) } else { Mode::Command },
-            Some(Asked::Chunk { .. }) if code != b'2' => self.content = None,
+            Some(Asked::Chunk { .. } | Asked::Reset) if code != b'2' => self.content = None,
             _ => {}
         }
         self.asked.pop_front();
@@ -135,7 +137,7 @@ impl SmtpServer {
             b"AUTH" => self.asked.push_back(Asked::Auth),
             b"MAIL" | b"RSET" | b"EHLO" | b"HELO" => {
                 self.content = Some(DefaultHasher::new());
-                self.asked.push_back(Asked::Other);
+                self.asked.push_back(Asked::Reset);
                 return Heard::Begins;
             }
             _ => self.asked.push_back(Asked::Other),
