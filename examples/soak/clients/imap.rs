@@ -26,7 +26,7 @@ pub(crate) fn session(run: &mut Run<'_>) -> Result<()> {
         all(run, &mut imap)?;
     }
     for message in at_host.iter().take(6) {
-        one(run, &mut imap, message, keeps, &mut in_part)?;
+        one(run, &mut imap, folder, message, keeps, &mut in_part)?;
     }
     if run.random.chance(40) {
         append(run, &mut imap)?;
@@ -45,8 +45,19 @@ pub(crate) fn session(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
+fn at_host_now(run: &Run<'_>, folder: &str) -> Vec<Message> {
+    run.world.host.mail.messages(&run.user(), folder).unwrap_or_default()
+}
+
 /// Something with one message of the folder.
-fn one(run: &mut Run<'_>, imap: &mut Imap, message: &Message, keeps: bool, in_part: &mut Vec<Hash>) -> Result<()> {
+fn one(
+    run: &mut Run<'_>,
+    imap: &mut Imap,
+    folder: &str,
+    message: &Message,
+    keeps: bool,
+    in_part: &mut Vec<Hash>,
+) -> Result<()> {
     let uid = message.uid;
     let whole = |run: &Run<'_>, text: Vec<u8>, what| {
         if keeps && !text.is_empty() {
@@ -97,13 +108,17 @@ fn one(run: &mut Run<'_>, imap: &mut Imap, message: &Message, keeps: bool, in_pa
             }
         }
         7 | 8 => {
-            if imap.may(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))?.is_some() {
+            let stored = imap.may(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))?.is_some();
+            // It may have gone before, past this session: then nothing was deleted here.
+            let is_marked = |one: &Message| one.uid == uid && one.flags.iter().any(|flag| flag == "\\Deleted");
+            if stored && at_host_now(run, folder).iter().any(is_marked) {
                 whole(run, message.bytes.to_vec(), "IMAP STORE \\Deleted");
             }
         }
         9 => {
             let to = run.random.pick(&["Trash", "Archive", "Work/2026"]);
-            if imap.may(&format!("UID MOVE {uid} \"{to}\""))?.is_some() {
+            let moved = imap.may(&format!("UID MOVE {uid} \"{to}\""))?.is_some();
+            if moved && at_host_now(run, to).iter().any(|one| one.bytes == message.bytes) {
                 whole(run, message.bytes.to_vec(), "IMAP MOVE");
             }
         }
