@@ -469,6 +469,23 @@ fn a_faulty_file_changes_nothing_and_a_good_one_no_open_session() {
     assert_eq!(again.ask("NOOP"), "+OK");
 }
 
+/// What is in use is not refused with the file: it may be well again at any moment. But it is told.
+#[test]
+fn a_reload_tells_of_a_spool_that_cannot_be_used() {
+    let mut proxies = Proxies::start(&plain("pop3", serve(pop3)));
+    let spool = proxies.dir.path().join("mailSpool");
+    let _ = fs::remove_dir_all(&spool);
+    fs::write(&spool, "no folder").unwrap();
+    proxies.signal(Signal::SIGHUP);
+    proxies.wait_for(" WARN the spool cannot be used at present: ");
+    proxies.wait_for(" reloaded ");
+    fs::remove_file(&spool).unwrap();
+    let mut client = proxies.client("pop3");
+    log_in(&mut client);
+    client.retrieve();
+    assert_eq!(proxies.kept().len(), 1);
+}
+
 #[test]
 fn sessions_have_their_time_when_the_program_ends() {
     let mut proxies = Proxies::start(&plain("pop3", serve(pop3)));

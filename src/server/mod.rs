@@ -156,10 +156,13 @@ impl Server {
                 (Ok(_), None) => {}
             }
         }
-        if !self.recovered.contains(&config.shared.spool)
-            && let Err(e) = archive.check()
-        {
-            faults.push(shared_fault(&config, "spool", e.to_string()));
+        match archive.check() {
+            Ok(()) => {}
+            // It is in use, and may be well again at any moment.
+            Err(e) if self.recovered.contains(&config.shared.spool) => {
+                log::warn!("the spool cannot be used at present: {e}");
+            }
+            Err(e) => faults.push(shared_fault(&config, "spool", e.to_string())),
         }
         if !faults.is_empty() {
             return Err(faults);
