@@ -243,6 +243,10 @@ impl Host for Watcher {
         self.login = Some(owner.clone());
     }
 
+    fn refused(&mut self, what: &str) {
+        self.text(what);
+    }
+
     fn login_failed(&mut self, why: &str) {
         self.text(why);
     }
