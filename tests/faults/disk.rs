@@ -237,3 +237,15 @@ fn one_failed_write_spoils_one_message_only() {
     let kept: Vec<usize> = patient.scenario.whole().iter().map(|one| kept(&patient.spool(), one)).collect();
     assert_eq!(kept, [1, 1, 0]);
 }
+
+/// It cannot be undone that the server took it, nor be made safe by flushing again: the log says what that means.
+#[test]
+fn what_the_server_took_and_could_not_be_flushed_is_told_of_as_that() {
+    let mut patient = Patient::new(&scenario::SMTP_DATA, "");
+    let (played, log) = patient.play(&format!("syncdir {} 0 /cur\n", libc::EIO));
+    played.unwrap();
+    let told = log.matches(" in its folder, but not flushed owner=ann@example.org folder=Sent reason=").count();
+    assert!(told > 0 && log.contains("; a power cut may take it away"), "{log}");
+    patient.holds_all(false, "not flushed");
+    patient.proxy.stop();
+}
