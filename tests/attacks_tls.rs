@@ -297,8 +297,7 @@ fn a_network_that_strips_starttls_gets_no_password_and_one_that_only_listens_see
         }
         no_password_in(&network.seen());
     }
-    let log = proxy.log();
-    assert_eq!(log.lines().filter(|line| line.contains(" login user=")).count(), 5, "{log}");
+    proxy.tells(" login user=", 5);
     proxy.spool().holds(&[]);
 }
 
@@ -391,7 +390,7 @@ fn servers_that_do_not_prove_who_they_are_or_speak_what_is_given_up_are_refused(
             }
         }
     }
-    assert_eq!(proxy.log().lines().filter(|line| line.contains(" login user=")).count(), 3);
+    proxy.tells(" login user=", 3);
 }
 
 #[test]
@@ -481,7 +480,7 @@ fn a_message_that_is_cut_off_below_tls_is_not_kept_by_half() {
         sessions += 1;
         ends(&proxy, sessions);
     }
-    assert_eq!(proxy.log().matches("without TLS close_notify").count(), 5, "{}", proxy.log());
+    proxy.tells("without TLS close_notify", 5);
     proxy.spool().holds(&[]);
 }
 

@@ -242,7 +242,7 @@ fn from_nothing_to_a_message_put_back() {
     direct.imap_ok("NOOP");
     assert_eq!(wire::literals(&direct.imap_ok("FETCH 2 BODY.PEEK[]")), [lost]);
     // It was kept already.
-    assert!(proxy.log().contains("duplicate owner=joe@example.com folder=INBOX"), "{}", proxy.log());
+    proxy.tells_of("duplicate owner=joe@example.com folder=INBOX");
 }
 
 /// The messages below a folder by their hash, as the names say.

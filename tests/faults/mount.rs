@@ -125,11 +125,8 @@ fn a_full_disk_refuses_and_serves_again_once_there_is_room() {
     for (options, len) in [("size=300k", 20_000), ("size=10m,nr_inodes=40", 100)] {
         let Some(mounted) = Mounted::start(options) else { return };
         let accepted = fill(&mounted, len);
-        assert!(
-            accepted.len() > 3 && mounted.proxy.log().contains("No space left on device"),
-            "{}",
-            mounted.proxy.log()
-        );
+        assert!(accepted.len() > 3, "{}", mounted.proxy.log());
+        mounted.proxy.tells_of("No space left on device");
         assert_eq!(sorted(mounted.kept()), sorted(accepted), "what was accepted is what is kept");
         mounted.inside(&["mount", "-o", "remount,size=20m,nr_inodes=4000"]);
         let late = message(1000, len);
@@ -147,7 +144,7 @@ fn a_read_only_disk_refuses_and_serves_again_once_it_can_be_written() {
     mounted.inside(&["mount", "-o", "remount,ro"]);
     let reply = mounted.send(&late).unwrap();
     assert!(reply.starts_with("451 4.3.0"), "{reply}");
-    assert!(mounted.proxy.log().contains("Read-only file system"), "{}", mounted.proxy.log());
+    mounted.proxy.tells_of("Read-only file system");
     mounted.inside(&["mount", "-o", "remount,rw"]);
     assert!(mounted.send(&late).unwrap().starts_with("250"));
     assert_eq!(sorted(mounted.kept()), sorted(vec![early, late]));
@@ -162,8 +159,7 @@ fn a_spool_whose_mount_went_away_is_not_made_anew_below_the_mount_point() {
     mounted.inside(&["umount"]);
     let reply = mounted.send(&message(2, 100)).unwrap();
     assert!(reply.starts_with("451 4.3.0"), "{reply}");
-    let log = mounted.proxy.log();
-    assert!(log.contains("the file system on which the spool lay is not mounted there any more"), "{log}");
+    mounted.proxy.tells_of("the file system on which the spool lay is not mounted there any more");
     assert!(!mounted.spool.exists(), "something was made below the bare mount point");
     // The same or another one: all that counts is that there is one.
     mounted.inside(&["mount", "-t", "tmpfs", "none"]);

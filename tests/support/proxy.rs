@@ -147,6 +147,12 @@ impl Proxy {
         assert_eq!(found(), count, "how often the log says: {text}");
     }
 
+    /// Waits until the log says this: its lines come through a pipe, later than what a client hears.
+    #[track_caller]
+    pub fn tells_of(&self, text: &str) {
+        super::wait_until(&format!("the log says: {text}"), Duration::from_secs(30), || self.log().contains(text));
+    }
+
     pub fn spool(&self) -> Spool {
         Spool::at(&self.spool)
     }
