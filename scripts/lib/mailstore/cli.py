@@ -1,0 +1,89 @@
+"""The command line: options, messages and exit statuses that are the same everywhere.
+
+Exit status: 0 done; 1 something is wrong, and what; 2 wrong usage; 130 interrupted.
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+from . import config
+
+
+class Stop(Exception):
+    """Ends a script with this sentence and exit status 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """No abbreviations: an option that is unknown today must not become another one tomorrow."""
+
+    def __init__(self, name, **more):
+        # What the user typed: scripts/verify here, mailstore-verify where it is installed.
+        typed = os.path.basename(sys.argv[0])
+        name = typed if typed.startswith("mailstore-") else "scripts/" + name
+        more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=name, allow_abbrev=False, **more)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def add_config(self):
+        self.add_argument(
+            "-c", "--config", metavar="FILE", help="the mailstore.ini (default: as start_proxies finds it)"
+        )
+
+
+def run(parser, main):
+    """Runs `main(options)` and exits with what it returns (none: 0)."""
+    # A pipe that is closed (`| head`) ends the script as it ends any other.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # So that `finally` is reached.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    options = parser.parse_args()
+    try:
+        sys.exit(main(options) or 0)
+    except (Stop, config.Fault) as why:
+        sys.stdout.flush()
+        print(f"{parser.prog}: {why}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as why:
+        sys.stdout.flush()
+        print(f"{parser.prog}: {sentence(why)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        sys.exit(130)
+
+
+def sentence(why):
+    """An OSError as it is told: the path first."""
+    name = os.fsdecode(why.filename) if isinstance(why.filename, bytes) else why.filename
+    text = why.strerror or str(why)
+    return f"{printable(str(name))}: {text}" if name is not None else text
+
+
+def printable(text):
+    """A text out of a file or a name, as it may go to a terminal: control and invisible characters stand as \\x..."""
+    out = []
+    for c in text:
+        if c.isprintable():
+            out.append(c)
+        else:
+            out.extend(f"\\x{byte:02x}" for byte in c.encode("utf-8", "surrogateescape"))
+    return "".join(out)
+
+
+def amount(octets):
+    """Octets for people: 1.4 GB (powers of 1000, as disks are sold)."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if octets < 1000:
+            return f"{octets:.0f} {unit}" if unit == "bytes" or octets >= 100 else f"{octets:.1f} {unit}"
+        octets /= 1000
+    return f"{octets:.1f} TB"
+
+
+def count(number, noun):
+    """`1 message`, `2 messages`, `1,000 messages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
