@@ -1,0 +1,7 @@
+//! The pages under `docs/` are true: what they tell the administrator to write and to type is used as it stands there, with real
+//! programs. Only what is his own is put in its place: paths, ports, names of hosts.
+
+mod support;
+
+#[path = "pages/troubleshooting.rs"]
+mod troubleshooting;
