@@ -3,5 +3,7 @@
 
 mod support;
 
+#[path = "pages/fail2ban.rs"]
+mod fail2ban;
 #[path = "pages/troubleshooting.rs"]
 mod troubleshooting;
