@@ -5,5 +5,9 @@ mod support;
 
 #[path = "pages/fail2ban.rs"]
 mod fail2ban;
+#[path = "pages/hosts.rs"]
+mod hosts;
+#[path = "pages/page.rs"]
+mod page;
 #[path = "pages/troubleshooting.rs"]
 mod troubleshooting;

@@ -17,7 +17,7 @@ use super::{Endpoint, Kind, Tls};
 
 /// Ports, in the order submission, submissions, MX.
 pub struct Postfix {
-    _daemon: Daemon,
+    daemon: Daemon,
     dir: PathBuf,
     ports: [u16; 3],
 }
@@ -78,23 +78,39 @@ impl Postfix {
 
     /// The same with more lines for its `main.cf`.
     pub fn with(lab: &Lab, auth: &Dovecot, options: &str) -> Postfix {
+        Postfix::with_services(lab, auth, options, |[submission, _, mx]| {
+            format!(
+                "127.0.0.1:{submission} inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes\n\
+                 127.0.0.1:{mx} inet n - n - - smtpd\n"
+            )
+        })
+    }
+
+    /// The same with these lines of `master.cf` for submission and the MX, for which the ports are given. (The second port is taken by
+    /// submission with implicit TLS.)
+    pub fn with_services(lab: &Lab, auth: &Dovecot, options: &str, services: impl Fn([u16; 3]) -> String) -> Postfix {
         assert!(is_root(), "these tests start a private Postfix, which only root can: run them as root");
         let mut log = String::new();
         for _ in 0..5 {
             let dir = lab.folder("postfix");
             let ports = free_ports();
-            configure(lab, auth, &dir, ports, options);
+            configure(lab, auth, &dir, ports, options, &services(ports));
             let daemon_dir = daemon_directory();
             let conf = dir.join("conf");
             let args = ["-s", "-c", conf.to_str().unwrap()];
             let envs = [("MAIL_CONFIG", conf.to_str().unwrap())];
             let mut daemon = Daemon::spawn("postfix", &daemon_dir.join("master"), &args, &envs, &dir.join("log"));
             if daemon.greets(&[(ports[0], "220 "), (ports[1], ""), (ports[2], "220 ")]) {
-                return Postfix { _daemon: daemon, dir, ports };
+                return Postfix { daemon, dir, ports };
             }
             log = daemon.log();
         }
         panic!("postfix does not start:\n{log}");
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.daemon.log()
     }
 
     /// The submission service for this kind of TLS.
@@ -156,7 +172,7 @@ fn daemon_directory() -> PathBuf {
     found.expect("Postfix is missing: scripts/test installs what the tests need")
 }
 
-fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3], options: &str) {
+fn configure(lab: &Lab, auth: &Dovecot, dir: &Path, ports: [u16; 3], options: &str, services: &str) {
     let postfix = User::from_name("postfix").unwrap().expect("the user postfix").uid.as_raw();
     let postdrop = Group::from_name("postdrop").unwrap().expect("the group postdrop").gid.as_raw();
     let make = |path: PathBuf, mode: u32, uid: u32, gid: Option<u32>| {
@@ -242,13 +258,12 @@ line_length_limit = 2048
         ),
     )
     .unwrap();
-    let [submission, submissions, mx] = ports;
+    let submissions = ports[1];
     fs::write(
         conf.join("master.cf"),
         format!(
-            "127.0.0.1:{submission} inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes
+            "{services}
 127.0.0.1:{submissions} inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_wrappermode=yes
-127.0.0.1:{mx} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -257,6 +272,7 @@ bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
 virtual unix - n n - - virtual
