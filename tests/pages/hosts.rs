@@ -124,14 +124,22 @@ fn relayed_by_mx(services: &str) -> String {
         ],
     );
     let proxy = Proxy::start_in(&at_home(&lab, &ini));
-    let message = corpus::numbered(4);
-    let mut wire = Wire::connect(&lab, at(&proxy, "smtp:mx", Tls::None));
-    wire.smtp("EHLO mail.elsewhere.example");
-    let (accepted, end) = send(&mut wire, "someone@elsewhere.example", &[ANN, BOB], &message);
-    assert!(accepted.iter().all(|reply| reply.starts_with("250")) && end.starts_with("250"), "{accepted:?} {end}");
-    assert!(postfix.wait_for(ANN, 1)[0].ends_with(&message) && postfix.wait_for(BOB, 1)[0].ends_with(&message));
+    let mut expected = Vec::new();
+    // Other servers, one that speaks TLS and one that does not.
+    let mut wire = [Tls::StartTls, Tls::None].map(|tls| Wire::connect(&lab, at(&proxy, "smtp:mx", tls)));
+    for (number, wire) in wire.iter_mut().enumerate() {
+        let message = corpus::numbered(40 + number);
+        wire.smtp("EHLO mail.elsewhere.example");
+        let (accepted, end) = send(wire, "someone@elsewhere.example", &[ANN, BOB], &message);
+        assert!(accepted.iter().all(|reply| reply.starts_with("250")) && end.starts_with("250"), "{accepted:?} {end}");
+        for who in [ANN, BOB] {
+            assert!(postfix.wait_for(who, number + 1).iter().any(|delivered| delivered.ends_with(&message)));
+        }
+        expected.push(received(ANN, "", &message));
+    }
     // Bob's domain is not in the list.
-    proxy.spool().holds(&[received(ANN, "", &message)]);
+    proxy.spool().holds(&expected);
+    let [_, mut wire] = wire;
     wire.smtp("MAIL FROM:<someone@elsewhere.example>");
     wire.smtp("RCPT TO:<another@far.example>")
 }
