@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "pages/clients.rs"]
+mod clients;
 #[path = "pages/fail2ban.rs"]
 mod fail2ban;
 #[path = "pages/hosts.rs"]

@@ -154,21 +154,26 @@ pub fn getmail(lab: &Lab, at: Endpoint, retriever: &str, user: &str, more: &str)
         at.port,
         home.display()
     );
-    private(&home.join("rc"), &rc);
+    run_getmail(&home, &rc);
+    let mut got: Vec<Vec<u8>> = entries(&home.join("mail/new")).iter().map(|file| fs::read(file).unwrap()).collect();
+    got.sort();
+    got
+}
+
+/// Runs getmail once in this folder, as somebody who is not root.
+pub fn run_getmail(home: &Path, rc: &str) {
+    private(&home.join("rc"), rc);
     let (getmail, home_name) = (program("getmail"), home.to_str().unwrap());
     let args =
         ["/usr/bin/python3", "-c", GETMAIL_PY, getmail.to_str().unwrap(), "--getmaildir", home_name, "--rcfile", "rc"];
     if is_root() {
         // It delivers nothing as root.
-        give_away(&home);
+        give_away(home);
         let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-        run_with_input("setpriv", &[&user[..], &args].concat(), b"", &home).ok();
+        run_with_input("setpriv", &[&user[..], &args].concat(), b"", home).ok();
     } else {
-        run_with_input("env", &args, b"", &home).ok();
+        run_with_input("env", &args, b"", home).ok();
     }
-    let mut got: Vec<Vec<u8>> = entries(&home.join("mail/new")).iter().map(|file| fs::read(file).unwrap()).collect();
-    got.sort();
-    got
 }
 
 /// All messages in the Maildirs below a folder, sorted, by the Maildir's path in it.
