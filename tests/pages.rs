@@ -9,6 +9,8 @@ mod clients;
 mod fail2ban;
 #[path = "pages/hosts.rs"]
 mod hosts;
+#[path = "pages/index.rs"]
+mod index;
 #[path = "pages/page.rs"]
 mod page;
 #[path = "pages/troubleshooting.rs"]

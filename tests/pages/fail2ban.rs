@@ -184,28 +184,7 @@ fn fail2ban_finds_wrong_passwords_and_nothing_else() {
     fs::write(&file, &log).unwrap();
     check("a file", &found(&lab, file.to_str().unwrap(), "mailstore", &[]));
 
-    // The journal, in which another unit says the same.
-    let mut export = String::new();
-    for (at, line) in log.lines().enumerate() {
-        let seconds = run("date", &["-u", "+%s", "-d", line.split(' ').next().unwrap()]).ok().text();
-        for unit in ["mailstore.service", "other.service"] {
-            export += &format!(
-                "__REALTIME_TIMESTAMP={}{at:06}\n__MONOTONIC_TIMESTAMP={at}\n_BOOT_ID={}\n_MACHINE_ID={}\n_HOSTNAME=office\n_PID=77\n_SYSTEMD_UNIT={unit}\nSYSLOG_IDENTIFIER=start_proxies\nPRIORITY=6\nMESSAGE={line}\n\n",
-                seconds.trim(),
-                "1".repeat(32),
-                "2".repeat(32)
-            );
-        }
-    }
-    let journal = lab.folder("journal");
-    let output = journal.join("office.journal");
-    let made = run_with_input(
-        "/lib/systemd/systemd-journal-remote",
-        &["-o", output.to_str().unwrap(), "-"],
-        export.as_bytes(),
-        lab.path(),
-    );
-    made.ok();
+    let journal = journal(&lab, &log);
     let journal = format!("systemd-journal[journalpath={}]", journal.display());
     check("the journal", &found(&lab, &journal, "mailstore", &["-m", "_SYSTEMD_UNIT=mailstore.service"]));
 
@@ -213,6 +192,28 @@ fn fail2ban_finds_wrong_passwords_and_nothing_else() {
     let wrongly_set = "2026-11-23T14:31:23Z INFO 7f3a pop3:office login failed client=192.0.2.9:1 reason=the client asked for it without STLS";
     assert_eq!(found(&lab, wrongly_set, "mailstore", &[]), []);
     assert_eq!(found(&lab, wrongly_set, "mailstore[mode=aggressive]", &[])[0].0, "192.0.2.9");
+}
+
+/// A folder with a journal that has this log as the service's, and another unit that says the same.
+pub(crate) fn journal(lab: &Lab, log: &str) -> PathBuf {
+    let mut export = String::new();
+    for (at, line) in log.lines().enumerate() {
+        let seconds = run("date", &["-u", "+%s", "-d", line.split(' ').next().unwrap()]).ok().text();
+        for unit in ["mailstore.service", "other.service"] {
+            export += &format!(
+                "__REALTIME_TIMESTAMP={}{at:06}\n__MONOTONIC_TIMESTAMP={at}\n_BOOT_ID={}\n_MACHINE_ID={}\n_HOSTNAME=office\n\
+                 _PID=77\n_SYSTEMD_UNIT={unit}\nSYSLOG_IDENTIFIER=start_proxies\nPRIORITY=6\nMESSAGE={line}\n\n",
+                seconds.trim(),
+                "1".repeat(32),
+                "2".repeat(32)
+            );
+        }
+    }
+    let folder = lab.folder("journal");
+    let output = folder.join("office.journal");
+    let args = ["-o", output.to_str().unwrap(), "-"];
+    run_with_input("/lib/systemd/systemd-journal-remote", &args, export.as_bytes(), lab.path()).ok();
+    folder
 }
 
 #[test]

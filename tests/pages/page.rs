@@ -7,26 +7,19 @@ use crate::support::dovecot::mail_names;
 use crate::support::lab::is_root;
 use crate::support::*;
 
-/// The blocks of this kind (the word behind the fence) in the part of a page below this heading.
-#[track_caller]
-pub(crate) fn blocks<'a>(page: &'a str, heading: &str, kind: &str) -> Vec<&'a str> {
-    let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("there is no {heading:?}"));
-    let level = format!("\n{} ", heading.split(' ').next().unwrap());
-    let part = &page[start + 1 + heading.len()..];
-    let part = part.split(&*level).next().unwrap();
-    all_blocks(part, kind)
-}
-
-/// The same on a whole page.
+/// The blocks of this kind (the word behind the fence) on a page.
 pub(crate) fn all_blocks<'a>(page: &'a str, kind: &str) -> Vec<&'a str> {
     let fence = format!("```{kind}\n");
     page.split(&*fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// The only one.
+/// The only one in the part of a page below this heading.
 #[track_caller]
 pub(crate) fn block<'a>(page: &'a str, heading: &str, kind: &str) -> &'a str {
-    let found = blocks(page, heading, kind);
+    let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("there is no {heading:?}"));
+    let level = format!("\n{} ", heading.split(' ').next().unwrap());
+    let part = &page[start + 1 + heading.len()..];
+    let found = all_blocks(part.split(&*level).next().unwrap(), kind);
     assert_eq!(found.len(), 1, "blocks of {kind} below {heading}");
     found[0]
 }

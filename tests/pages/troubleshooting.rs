@@ -5,6 +5,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::fail2ban::journal;
+use super::page::{text, with};
+use crate::support::client::run_with_input;
+use crate::support::proxy::{program, section};
+use crate::support::spool::hash;
+use crate::support::*;
+
 const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
 /// Calls whose texts get into the log at WARN, ERROR, or as a reason.
@@ -120,6 +127,115 @@ fn no_line_is_on_the_page_that_there_is_not() {
     }
     assert!(rows > 60, "only {rows} lines were found on the page");
     assert!(unknown.is_empty(), "no source says so:\n{unknown:#?}");
+}
+
+/// The command in the table at the top, or among the symptoms, that begins so.
+#[track_caller]
+fn command(start: &str) -> String {
+    let found = PAGE.split('`').skip(1).step_by(2).find(|code| code.starts_with(start));
+    found.unwrap_or_else(|| panic!("there is no command that begins with {start:?}")).replace("\\|", "|")
+}
+
+#[track_caller]
+fn sh(lab: &Lab, command: &str) -> String {
+    let output = run_with_input("/bin/sh", &["-c", command], b"", lab.path());
+    text(&[output.stdout, output.stderr].concat())
+}
+
+#[test]
+fn the_commands_to_look_with_show_what_they_are_for() {
+    let lab = Lab::new();
+    let dovecot = Dovecot::start(&lab);
+    let mut sections = String::new();
+    for (kind, name, listen) in [
+        (Kind::Imap, "full", Tls::Implicit),
+        (Kind::Imap, "start", Tls::StartTls),
+        (Kind::Pop3, "start", Tls::StartTls),
+    ] {
+        sections += &section(&lab, name, listen, dovecot.endpoint(kind, Tls::Implicit), "");
+    }
+    // A server that is not there.
+    let nobody = Endpoint { kind: Kind::Smtp, port: 9, tls: Tls::None };
+    sections += &section(&lab, "start", Tls::StartTls, dovecot.endpoint(Kind::Imap, Tls::Implicit), "")
+        .replace("imap:start", "imap:extra");
+    sections += &section(&lab, "gone", Tls::None, nobody, "");
+    let proxy = Proxy::start(&lab, &sections);
+
+    // What clients see, and what the server shows MailStore.
+    let (full, start) = (proxy.port("imap:full"), proxy.port("imap:start"));
+    let seen = with(
+        &command("openssl s_client -connect mail.office"),
+        &[("mail.office.example:993", &format!("localhost:{full}"))],
+    );
+    assert!(sh(&lab, &seen).contains("CN = MailStore test"), "{seen}");
+    let seen = with(
+        &command("openssl s_client -starttls imap"),
+        &[("mail.office.example:143", &format!("localhost:{start}"))],
+    );
+    assert!(sh(&lab, &seen).contains("CN = MailStore test"), "{seen}");
+    let seen = with(&seen, &[("imap", "pop3"), (&start.to_string(), &proxy.port("pop3:start").to_string())]);
+    assert!(sh(&lab, &seen).contains("CN = MailStore test"), "{seen}");
+    let server = dovecot.endpoint(Kind::Imap, Tls::Implicit).port;
+    let shown = with(
+        &command("openssl s_client -connect imap.example.com"),
+        &[("imap.example.com:993", &format!("localhost:{server} -CAfile {}", lab.ca().display()))],
+    );
+    let verified = with(&shown, &[("-verify_hostname imap.example.com", "-verify_hostname localhost")]);
+    assert!(sh(&lab, &verified).contains("Verification: OK"), "{verified}");
+    assert!(sh(&lab, &shown).contains("hostname mismatch"), "{shown}");
+
+    // The figures.
+    let figures = with(&command("kill -USR1"), &[("$(pidof start_proxies)", &proxy.pid().to_string())]);
+    sh(&lab, &figures);
+    proxy.tells_of(" counters open=");
+
+    // Whether all is right, beside a running one: its ports are in use.
+    let ini = proxy.spool().path().parent().unwrap().join("mailstore.ini");
+    let listening = fs::read_to_string(&ini).unwrap().replacen("127.0.0.1:0", &format!("127.0.0.1:{full}"), 1);
+    let tried = lab.path().join("tried.ini");
+    fs::write(&tried, listening).unwrap();
+    let test = with(
+        &command("start_proxies -t"),
+        &[
+            ("start_proxies", program().get_program().to_str().unwrap()),
+            ("/etc/mailstore/mailstore.ini", tried.to_str().unwrap()),
+        ],
+    );
+    assert!(sh(&lab, &test).contains("it is in use by start_proxies"), "{test}");
+
+    // The log: what is wrong, and one session.
+    let port = proxy.port("smtp:gone");
+    drop(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+    proxy.tells_of(" closed client=");
+    let log = proxy.stop();
+    let folder = journal(&lab, &log);
+    let here = format!("journalctl -D {} -o cat", folder.display());
+    let wrong = sh(&lab, &with(&command("journalctl -u mailstore -g ' (WARN"), &[("journalctl", &here)]));
+    let expected: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+    assert!(expected.iter().any(|line| line.contains("cannot be reached")), "{log}");
+    assert_eq!(wrong.lines().collect::<Vec<_>>(), expected);
+    let id = log.lines().find(|line| line.contains("cannot be reached")).unwrap().split(' ').nth(2).unwrap();
+    let session = with(
+        &command("journalctl -u mailstore -g ' 7f3a"),
+        &[("journalctl", &here), (" 7f3a imap ", &format!(" {id} smtp:gone "))],
+    );
+    let lines = sh(&lab, &session);
+    assert!(lines.contains("closed client=") && lines.lines().all(|line| line.contains(id)), "{lines}");
+}
+
+#[test]
+fn the_same_message_under_two_owners_is_found() {
+    let lab = Lab::new();
+    let spool = lab.path().join("mailSpool");
+    let file = |owner: &str, text: &[u8]| {
+        let dir = spool.join(owner).join("new");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(format!("1700000000.M1P1Q1.host,S={},H={}", text.len(), hash(text))), text).unwrap();
+    };
+    file("example.com/joe", b"the same");
+    file("localhost/joe", b"the same");
+    file("localhost/ann", b"another");
+    assert_eq!(sh(&lab, &command("find mailSpool")).trim(), hash(b"the same"));
 }
 
 /// Whether this is a row of such texts, one filled into the other.
