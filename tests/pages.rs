@@ -13,5 +13,7 @@ mod hosts;
 mod index;
 #[path = "pages/page.rs"]
 mod page;
+#[path = "pages/said.rs"]
+mod said;
 #[path = "pages/troubleshooting.rs"]
 mod troubleshooting;
