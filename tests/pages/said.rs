@@ -47,28 +47,25 @@ pub(crate) const GROUPS: [&str; 6] = [
     "the server's ",
 ];
 
-/// Texts in those places that are no lines of the log: answers to peers, lines of level INFO, what OpenSSL says before it is explained.
-const NOT_LOGGED: [&str; 22] = [
-    "The mail server cannot be reached, try again later",
-    "Too many sessions, try again later",
-    "Too busy, try again later",
+/// Calls in the same functions whose texts are no such lines: of lower levels, or for clients.
+const QUIET: [&str; 9] = [
+    "log::info!(",
+    "log::debug!(",
+    "log::trace!(",
+    "host.note(",
+    ".refusal(",
+    "refuse(",
+    "self.refuse_line(",
+    ".name(",
+    "env!(",
+];
+
+/// Texts that are left and are none either.
+const NOT_LOGGED: [&str; 6] = [
     "the line is too long",
-    "the mail server does not start TLS, come back later",
     "STLS is not available",
     "STLS has to come before a login",
     "this authentication mechanism is not available through MailStore",
-    "{} listening on {} -> {}",
-    "{label} closed client={client} user={user} time={}s received={received} sent={sent} kept={} duplicates={} not_kept={} fetched={} reason={reason}",
-    "{label} opened client={client}",
-    "{label} slept {} times",
-    "reloaded {}",
-    "recovery removed {} unfinished drafts",
-    "stopping, {} sessions are open, waiting for {} s at most",
-    "SIGUSR2 asks for nothing",
-    "session {client}",
-    "login cancelled: {why}",
-    "cancelled a login: {why}",
-    "ready",
     "error",
     ", error:",
 ];
@@ -137,7 +134,9 @@ pub(crate) fn all_said() -> Vec<Said> {
                 // The text was made in the lines before, or pieces of it were.
                 let pieced = call.starts_with("log::") && texts.iter().any(|text| text.contains('{'));
                 if texts.is_empty() || pieced {
-                    texts.extend(literals(function_around(text, at)).into_iter().filter(|text| text.contains(' ')));
+                    texts.extend(
+                        literals(&loud(function_around(text, at))).into_iter().filter(|text| text.contains(' ')),
+                    );
                 }
                 add(place, texts);
             }
@@ -147,9 +146,23 @@ pub(crate) fn all_said() -> Vec<Said> {
         let (_, text) =
             sources.iter().find(|(name, _)| name == file).unwrap_or_else(|| panic!("src/{file} is not there"));
         let at = text.find(function).unwrap_or_else(|| panic!("src/{file} has no {function}"));
-        add(format!("src/{file}: {function}"), literals(function_around(text, at + function.len())));
+        add(format!("src/{file}: {function}"), literals(&loud(function_around(text, at + function.len()))));
     }
     all
+}
+
+/// Without the arguments of the quiet calls.
+fn loud(text: &str) -> String {
+    let mut text = text.to_owned();
+    for call in QUIET {
+        let mut from = 0;
+        while let Some(at) = text[from..].find(call).map(|at| from + at + call.len()) {
+            let len = balanced(&text[at - 1..]).len();
+            text.replace_range(at..at - 1 + len, "");
+            from = at;
+        }
+    }
+    text
 }
 
 /// From the opening parenthesis at the start to the one that closes it.
