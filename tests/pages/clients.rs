@@ -63,11 +63,11 @@ impl Scene {
     fn settings(&self, kind: &str) -> String {
         let found = all_blocks(PAGE, kind);
         assert_eq!(found.len(), 1, "{kind}");
-        let mut text = found[0].replace("mail.office.example", "localhost");
-        for (section, port) in [("imap", "993"), ("pop3", "995"), ("smtp", "465")] {
-            text = text.replace(port, &self.proxy.port(section).to_string());
-        }
-        text
+        let ports = [("imap", "993"), ("pop3", "995"), ("smtp", "465")]
+            .map(|(section, port)| (port, self.proxy.port(section).to_string()));
+        let all = [("mail.office.example", "localhost".to_owned())].into_iter().chain(ports);
+        let there: Vec<(&str, String)> = all.filter(|(from, _)| found[0].contains(from)).collect();
+        with(found[0], &there.iter().map(|(from, to)| (*from, to.as_str())).collect::<Vec<_>>())
     }
 
     /// The page's line for a certificate of one's own.

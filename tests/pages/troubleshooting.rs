@@ -81,8 +81,6 @@ fn the_commands_to_look_with_show_what_they_are_for() {
     }
     // A server that is not there.
     let nobody = Endpoint { kind: Kind::Smtp, port: 9, tls: Tls::None };
-    sections += &section(&lab, "start", Tls::StartTls, dovecot.endpoint(Kind::Imap, Tls::Implicit), "")
-        .replace("imap:start", "imap:extra");
     sections += &section(&lab, "gone", Tls::None, nobody, "");
     let proxy = Proxy::start(&lab, &sections);
 
