@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Calls whose texts get into the log at WARN, ERROR, or as a reason.
-const CALLS: [&str; 16] = [
+const CALLS: [&str; 17] = [
     "log::error!(",
     "log::warn!(",
     "log::log!(",
@@ -13,6 +13,7 @@ const CALLS: [&str; 16] = [
     "host.not_kept_more(",
     "host.login_failed(",
     "host.refused(",
+    "keeper.no_server(",
     "End::Fault(",
     "End::Orderly(",
     "self.fault(",
