@@ -47,6 +47,12 @@ pub fn run_with_input(name: &str, args: &[impl AsRef<OsStr>], input: &[u8], home
     let mut command = Command::new(program(name));
     // Some want a terminal of a kind that every system knows.
     command.args(args).current_dir(home).env("HOME", home).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
+    run_command(command, input)
+}
+
+/// Runs this command with this as its standard input.
+pub fn run_command(mut command: Command, input: &[u8]) -> Output {
+    let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
     let mut stdin = child.stdin.take().unwrap();

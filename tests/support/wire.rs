@@ -242,7 +242,7 @@ impl Wire {
         String::from_utf8_lossy(&self.heard).into_owned()
     }
 
-    fn reply(&mut self, kind: Kind) -> Vec<u8> {
+    pub fn reply(&mut self, kind: Kind) -> Vec<u8> {
         if kind == Kind::Smtp { self.smtp_reply() } else { self.line() }
     }
 
