@@ -17,6 +17,7 @@ use support::*;
 
 const README: &str = include_str!("../README.md");
 const SETUP: &str = include_str!("../docs/setup.md");
+const CERTIFICATES: &str = include_str!("../docs/certificates.md");
 const DOVECOT: &str = include_str!("../docs/dovecot.md");
 const BACKUP: &str = include_str!("../docs/backup.md");
 const RESTORE: &str = include_str!("../docs/restore.md");
@@ -72,7 +73,7 @@ fn proxies(lab: &Lab, provider: &Dovecot) -> (Proxy, PathBuf) {
     let ini = with(
         ini,
         &[
-            ("/srv/mailstore/mailSpool", "mailSpool"),
+            ("/var/lib/mailstore/mailSpool", "mailSpool"),
             ("user = mailstore\n", &user),
             ("0.0.0.0:995", "127.0.0.1:0"),
             ("0.0.0.0:993", "127.0.0.1:0"),
@@ -452,9 +453,12 @@ fn set_up_names_the_rust_that_is_needed() {
 #[test]
 fn every_link_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (folder, text) in [("", README), ("docs", SETUP), ("docs", DOVECOT), ("docs", BACKUP), ("docs", RESTORE)] {
+    for (folder, text) in
+        [("", README), ("docs", SETUP), ("docs", CERTIFICATES), ("docs", DOVECOT), ("docs", BACKUP), ("docs", RESTORE)]
+    {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(root.join(folder).join(link).exists(), "{link} in\n{text}");
+            let file = link.split('#').next().unwrap();
+            assert!(root.join(folder).join(file).exists(), "{link} in\n{text}");
         }
         for file in text.split([' ', '\n']).filter(|word| word.starts_with("docs/")) {
             let file = file.trim_end_matches([',', '.', ':', ';', ')']);
