@@ -311,6 +311,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_imported_is_found_without_a_restart() {
+        let mailbox = Mailbox::new(100);
+        let place = mailbox.place("a");
+        let mark = place.maildir.join(super::super::seen::IMPORTED);
+        mailbox.put("a", 1);
+        for hash in 2..5 {
+            let name = name::Unique::new().message(0, &[hash; 32], false);
+            fs::write(place.leaf(false).join(name), b"").unwrap();
+            assert!(!mailbox.has("a", hash));
+            // As scripts/import does: made, then changed, then made anew.
+            if hash == 4 {
+                fs::remove_file(&mark).unwrap();
+            }
+            let file = fs::OpenOptions::new().create(true).append(true).open(&mark).unwrap();
+            file.set_modified(std::time::SystemTime::now()).unwrap();
+            assert!(mailbox.has("a", hash) && mailbox.has("a", 1));
+        }
+        assert!(!mailbox.has("a", 5));
+    }
+
+    #[test]
     fn a_failed_flush_is_not_made_good_by_another() {
         let mailbox = Mailbox::new(100);
         let early = mailbox.put("a", 1);

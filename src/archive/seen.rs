@@ -7,11 +7,16 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, FLUSH_FOLDER};
 use super::name::{self, Hash};
 use super::safe;
+
+/// At the root of a Maildir: whoever puts messages there besides MailStore (`scripts/import`) changes this file's time after each of them, and so makes
+/// running MailStores look through the folders again. What it holds is of no matter.
+pub(super) const IMPORTED: &str = "mailstore-imported";
 
 /// What an owner costs of the budget besides his names and folders.
 pub(super) const OWNER_COST: usize = 16;
@@ -25,12 +30,17 @@ pub(super) struct Seen {
     loaded: bool,
     /// There was room for all names.
     complete: bool,
+    /// How [`IMPORTED`] stood just before that look; none where there was no such file.
+    imported: Option<Stamp>,
     names: HashMap<Hash, Name>,
     pub(super) leaves: Vec<Leaf>,
     leaf_numbers: HashMap<PathBuf, usize>,
     /// Messages in folders whose flush failed: they may be gone after a power cut, so they are kept anew when they come again.
     pub(super) suspects: HashSet<Hash>,
 }
+
+/// Device, inode, and time of the last change (seconds, nanoseconds) of a file.
+type Stamp = (u64, u64, i64, i64);
 
 /// Where a file was seen.
 #[derive(Debug)]
@@ -74,6 +84,7 @@ impl Seen {
             names_max,
             loaded: false,
             complete: false,
+            imported: None,
             names: HashMap::new(),
             leaves: Vec::new(),
             leaf_numbers: HashMap::new(),
@@ -90,8 +101,8 @@ impl Seen {
         self.loaded = false;
     }
 
-    /// The leaf and the change of a file that stands with this hash and size. One `stat` where it is where it was; nothing where there is no such
-    /// message; else one look through all folders.
+    /// The leaf and the change of a file that stands with this hash and size. One `stat` where it is where it was, or where there is no
+    /// such message; else one look through all folders.
     pub(super) fn find(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
         if self.suspects.contains(hash) {
             return None;
@@ -101,7 +112,7 @@ impl Seen {
                 Some(name) if stands(&self.path(name, hash), size) => {
                     return Some((name.leaf as usize, name.change));
                 }
-                None if self.complete => return None,
+                None if self.complete && self.imported == stamp(&self.maildir) => return None,
                 _ => {}
             }
         }
@@ -123,6 +134,8 @@ impl Seen {
     fn scan(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
         self.names = HashMap::new();
         self.complete = true;
+        // Before the folders: what comes while they are read changes it once more.
+        self.imported = stamp(&self.maildir);
         let (folders, mut readable) = folders(&self.maildir);
         let mut found = None;
         for folder in folders {
@@ -196,6 +209,12 @@ impl Seen {
 /// Whether a file of this size stands there.
 fn stands(path: &Path, size: u64) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+}
+
+/// How [`IMPORTED`] stands.
+fn stamp(maildir: &Path) -> Option<Stamp> {
+    let meta = fs::symlink_metadata(maildir.join(IMPORTED)).ok()?;
+    Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
 }
 
 /// The Maildir's folders relative to it, the inbox (nothing) first, and whether all could be read.
