@@ -12,6 +12,7 @@ pub mod dovecot;
 pub mod lab;
 pub mod logins;
 pub mod machine;
+pub mod maildirs;
 pub mod memory;
 pub mod page;
 pub mod peer;
