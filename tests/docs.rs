@@ -216,34 +216,46 @@ fn from_nothing_to_a_message_put_back() {
     direct.imap_ok("SELECT INBOX");
     direct.imap_ok("STORE 2 +FLAGS.SILENT (\\Deleted)");
     direct.imap_ok("EXPUNGE");
-    let found = sh(&with(command(RESTORE, "doveadm fetch"), &[("doveadm", &doveadm)]), lab.path()).text();
-    assert!(found.contains("hdr.subject: The contract\n") && !found.contains("Lunch"), "{found}");
-    let curl_command = |start: &str, replaced: &[(&str, &str)]| {
-        let command = command(RESTORE, start);
-        let safe = format!("curl -sS --cacert {} ", lab.ca().display());
-        sh(&with(&with(command, &[("curl -sS ", &safe)]), replaced), lab.path())
+    fs::write(lab.path().join("secret"), PASSWORD).unwrap();
+    let script = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+        format!("{} -c {} ", path.display(), dir.join("mailstore.ini").display())
     };
-    let archive_is = [
-        (&*format!("-u {JOE}"), &*format!("-u '{JOE}:{ARCHIVE_PASSWORD}'")),
-        ("mail.office.example:1993", &*format!("localhost:{}", archive.port)),
-    ];
-    let curl_line = |what: &str| RESTORE.lines().map(str::trim).find(|line| line.contains(what)).expect("a command");
-    let numbers = curl_command(curl_line("?SUBJECT"), &archive_is).text();
-    let number =
-        numbers.trim().strip_prefix("* SEARCH ").and_then(|rest| rest.split(' ').next()).expect("a number").to_owned();
-    let index = format!("MAILINDEX={number}");
-    curl_command(curl_line("-o lost.eml"), &[&archive_is[..], &[("MAILINDEX=2", &index)]].concat());
-    let lost = fs::read(lab.path().join("lost.eml")).unwrap();
-    assert!(lost == inbox[1] || lost == by_pop3);
-    let account = [
-        (&*format!("-u {JOE}"), &*format!("-u '{JOE}:{PASSWORD}'")),
-        ("mail.office.example:993", &*format!("localhost:{}", imap.port)),
-    ];
-    curl_command(curl_line("-T lost.eml"), &account);
+    // Through MailStore, as the page says one may.
+    let restore = |command: &str| {
+        let safe = format!("{}--ca {} --password-file secret ", script("restore"), lab.ca().display());
+        let here = format!("imaps://localhost:{}", imap.port);
+        sh(&with(command, &[("mailstore-restore ", &safe), ("imaps://imap.example.com", &here)]), lab.path()).text()
+    };
+    let look = command(RESTORE, "mailstore-restore");
+    assert!(look.ends_with(" --dry-run -v"), "{look}");
+    let found = restore(look);
+    assert!(
+        found.contains(
+            ", The contract\nINBOX: 1 to put back, 0 there already, 1 twice in the archive\n1 would be put back ("
+        ),
+        "{found}"
+    );
     direct.imap_ok("NOOP");
-    assert_eq!(wire::literals(&direct.imap_ok("FETCH 2 BODY.PEEK[]")), [lost]);
+    assert!(text(&direct.imap("FETCH 2 UID")).contains("BAD"), "a dry run has put something there");
+    let put = look.strip_suffix(" --dry-run -v").unwrap();
+    let done = restore(put);
+    assert!(RESTORE.contains(&format!("    {}\n", put)), "the page's second line");
+    assert!(done.contains("INBOX: 1 put back, 0 there already, 1 twice"), "{done}");
+    direct.imap_ok("NOOP");
+    let lost = wire::literals(&direct.imap_ok("FETCH 2 BODY.PEEK[]")).remove(0);
+    assert!(lost == inbox[1] || lost == by_pop3);
     // It was kept already.
     proxy.tells_of("duplicate owner=joe@example.com folder=INBOX");
+
+    // And as a file.
+    for line in RESTORE.lines().map(str::trim).filter(|line| line.starts_with("mailstore-export ")) {
+        let line = with(line, &[("mailstore-export ", &script("export"))]);
+        sh(&line.replace("--since 2025-01-01 ", ""), lab.path());
+    }
+    for file in ["joe.zip", "contract.zip", "joe/INBOX.mbox", "joe/Sent.mbox", "joe/Work.Reports.mbox"] {
+        assert!(lab.path().join(file).is_file(), "{file}");
+    }
 }
 
 /// The messages below a folder by their hash, as the names say.
