@@ -41,6 +41,9 @@ def run(parser, main):
     # So that `finally` is reached.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    # What a terminal cannot show must not end a script.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
     options = parser.parse_args()
     try:
         sys.exit(main(options) or 0)
@@ -73,6 +76,11 @@ def printable(text):
         else:
             out.extend(f"\\x{byte:02x}" for byte in c.encode("utf-8", "surrogateescape"))
     return "".join(out)
+
+
+def word(text):
+    """The same as one word of a line that is read by programs too: blanks, quotes and backslashes stand as \\x.. as well. Never empty."""
+    return "".join(f"\\x{ord(c):02x}" if c in ' "\\' else printable(c) for c in text) or "\\"
 
 
 def amount(octets):
