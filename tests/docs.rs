@@ -4,10 +4,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use support::client::{curl, run_with_input};
 use support::dovecot::{Configured, entries, give_away, mail_names, owned};
@@ -258,17 +255,6 @@ fn from_nothing_to_a_message_put_back() {
     }
 }
 
-/// The messages below a folder by their hash, as the names say.
-fn hashes(root: &Path) -> Vec<String> {
-    let mut found: Vec<String> = files(root).iter().filter_map(|file| named_hash(file)).collect();
-    found.sort();
-    found
-}
-
-fn named_hash(file: &Path) -> Option<String> {
-    Some(file.file_name()?.to_str()?.split_once(",H=")?.1[..64].to_owned())
-}
-
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![root.to_owned()];
@@ -283,156 +269,6 @@ fn files(root: &Path) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// The command in README.md that proves a copy, run beside `mailSpool`.
-fn prove(copy: &Path) {
-    let start = README.find("find mailSpool").expect("the command");
-    let command = README[start..].split("\n\n").next().unwrap();
-    let output = sh(command, copy);
-    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}{}", output.text(), output.errors());
-}
-
-/// The copy made last, which its name tells.
-fn newest(copies: &Path) -> PathBuf {
-    let mut names: Vec<PathBuf> = entries(copies).into_iter().filter(|path| path.is_dir()).collect();
-    names.sort();
-    names.pop().expect("a copy")
-}
-
-#[test]
-fn backed_up_by_cron_while_mail_passes() {
-    let lab = Lab::new();
-    // Where folders are Maildir++, one may be called `tmp`.
-    let provider = Dovecot::with(&lab, DovecotOptions { separator: '.', ..DovecotOptions::default() });
-    let (proxy, dir) = proxies(&lab, &provider);
-    let imap = at(Kind::Imap, proxy.port("imap"));
-    // A user and a domain may be called like the folder that is left out.
-    let users = [JOE, "tmp@example.com", "ann@tmp"];
-    let append = |user: &str, folder: &str, bytes: &[u8]| {
-        let mut wire = Wire::connect(&lab, imap);
-        wire.login(Kind::Imap, user);
-        wire.imap(&format!("CREATE {folder}"));
-        wire.send(format!("a APPEND {folder} {{{}+}}\r\n", bytes.len()).as_bytes());
-        wire.send(&[bytes, b"\r\n"].concat());
-        let reply = text(&wire.imap_until("a"));
-        assert!(reply.contains("a OK"), "{reply}");
-        wire.imap_ok("LOGOUT");
-    };
-    for (number, user) in users.into_iter().enumerate() {
-        provider.mailbox(user);
-        for (at, folder) in ["INBOX", "Sent", "tmp"].into_iter().enumerate() {
-            append(user, folder, &corpus::numbered(10 * number + at));
-        }
-    }
-    let spool = dir.join("mailSpool");
-    let joe = spool.join("example.com/joe");
-    // A message of two owners, and what is not complete.
-    let shared = entries(&joe.join("new")).remove(0);
-    fs::hard_link(&shared, spool.join("tmp/ann/new").join(shared.file_name().unwrap())).unwrap();
-    let unfinished = joe.join("tmp/1700000000.M1P1Q1.elsewhere");
-    fs::write(&unfinished, "half a mess").unwrap();
-    give_away(&unfinished);
-    let before = hashes(&spool);
-    assert_eq!(before.len(), 10);
-
-    let copies = lab.path().join("copies");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mailstore-backup");
-    let line = cron("mailstore-backup");
-    assert!(BACKUP.contains(line), "docs/backup.md shows another line");
-    let line = with(
-        line,
-        &[
-            ("/usr/local/sbin/mailstore-backup", script.to_str().unwrap()),
-            ("/srv/mailstore/mailSpool", spool.to_str().unwrap()),
-            ("/var/backups/mailstore", copies.to_str().unwrap()),
-        ],
-    );
-    let made = |command: &str| {
-        sh(command, lab.path());
-        newest(&copies)
-    };
-
-    // While mail passes, and somebody reads the archive: files come, and move from new to cur and back.
-    let done = AtomicBool::new(false);
-    let first = thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 100.. {
-                append(users[number % 3], "INBOX", &corpus::numbered(number));
-                if done.load(Ordering::Relaxed) {
-                    break;
-                }
-            }
-        });
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                for user in ["example.com/joe", "example.com/tmp", "tmp/ann"].map(|user| spool.join(user)) {
-                    for file in entries(&user.join("new")) {
-                        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-                        fs::rename(&file, user.join("cur").join(name + ":2,S")).unwrap();
-                    }
-                }
-                thread::yield_now();
-            }
-        });
-        let copy = made(&line);
-        done.store(true, Ordering::Relaxed);
-        copy
-    });
-    let copied = hashes(&first);
-    for hash in &before {
-        assert!(copied.contains(hash), "{hash} is not in the copy");
-    }
-    prove(&first);
-    assert!(files(&first).iter().all(|file| !file.ends_with(unfinished.file_name().unwrap())));
-    assert!(entries(&first).iter().all(|entry| entry.ends_with("mailSpool")), "{:?}", entries(&first));
-
-    // The next night costs nothing where nothing came, and the message of two owners is one file there too.
-    let yesterday = copies.join("2020-01-01T023000");
-    fs::rename(&first, &yesterday).unwrap();
-    let second = made(&line);
-    prove(&second);
-    assert_eq!(hashes(&second), hashes(&spool));
-    let inode = |root: &Path, user: &str| {
-        let of_user = files(&root.join("mailSpool").join(user));
-        let wanted = named_hash(&shared);
-        let file = of_user.iter().find(|file| named_hash(file) == wanted).expect("the shared message");
-        fs::metadata(file).unwrap().ino()
-    };
-    assert_eq!(inode(&second, "example.com/joe"), inode(&second, "tmp/ann"));
-    let same = |file: &PathBuf| {
-        let before = yesterday.join(file.strip_prefix(&second).unwrap());
-        before.exists() && fs::metadata(before).unwrap().ino() == fs::metadata(file).unwrap().ino()
-    };
-    let sent = second.join("mailSpool/example.com/joe/.Sent/cur");
-    assert!(entries(&sent).len() == 1 && entries(&sent).iter().all(same));
-
-    // Old copies go; an empty spool, as of a disk that is not mounted, makes no copy and takes none away.
-    fs::rename(&second, copies.join("2020-01-02T023000")).unwrap();
-    made(&format!("KEEP=2 {line}"));
-    assert!(!yesterday.exists() && copies.join("2020-01-02T023000").exists());
-    let empty = line.replace(spool.to_str().unwrap(), lab.folder("empty").to_str().unwrap());
-    let refused = run_with_input("/bin/sh", &["-c", &empty], b"", lab.path());
-    assert_eq!((refused.code, refused.stdout), (Some(1), Vec::new()));
-    assert_eq!(entries(&copies).iter().filter(|path| path.is_dir()).count(), 2);
-
-    // A lost user comes back by the command of docs/backup.md, into a spool at work.
-    let expected = hashes(&joe);
-    fs::remove_dir_all(&joe).unwrap();
-    fs::create_dir(&joe).unwrap();
-    private_to_mail(&joe);
-    let restore = with(
-        command(BACKUP, "cp -a /var/backups/mailstore/2025-01-31T023000/mailSpool/example.com/joe/."),
-        &[
-            ("/var/backups/mailstore/2025-01-31T023000", newest(&copies).to_str().unwrap()),
-            ("/srv/mailstore/mailSpool", spool.to_str().unwrap()),
-        ],
-    );
-    sh(&restore, lab.path());
-    assert_eq!(hashes(&joe), expected);
-    let message = corpus::numbered(1_000_000);
-    append(JOE, "INBOX", &message);
-    assert!(hashes(&joe).contains(&hash(&message)));
 }
 
 #[test]

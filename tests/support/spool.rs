@@ -109,9 +109,13 @@ impl Spool {
             if dir.join("cur").is_dir() {
                 found.push(dir.clone());
             }
-            todo.extend(entries(&dir).into_iter().filter(|entry| {
-                entry.is_dir() && !["cur", "new", "tmp"].contains(&entry.file_name().unwrap().to_str().unwrap())
-            }));
+            // An owner or a domain may be called like these.
+            let own: &[&str] = if dir.join("cur").is_dir() { &["cur", "new", "tmp"] } else { &[] };
+            todo.extend(
+                entries(&dir)
+                    .into_iter()
+                    .filter(|entry| entry.is_dir() && !own.contains(&entry.file_name().unwrap().to_str().unwrap())),
+            );
         }
         found
     }
@@ -205,7 +209,7 @@ fn copy_tree(from: &Path, to: &Path) {
         let target = to.join(entry.file_name().unwrap());
         if entry.is_dir() {
             fs::create_dir(&target).unwrap();
-            if entry.file_name().unwrap() != "tmp" {
+            if entry.file_name().unwrap() != "tmp" || !from.join("cur").is_dir() {
                 copy_tree(&entry, &target);
             }
         } else {
