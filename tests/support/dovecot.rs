@@ -52,31 +52,134 @@ pub struct Dovecot {
     ports: [u16; 4],
 }
 
-/// A private Dovecot (2.3) with a configuration from elsewhere, on a port for IMAP over TLS.
+/// The versions that a configuration can be tried with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Installed on this machine.
+    V23,
+    /// In a folder for the tests, where `scripts/test` unpacked it; only root can run it.
+    V24,
+}
+
+impl Version {
+    /// As `scripts/dovecot-archive --dovecot` takes it.
+    pub fn name(self) -> &'static str {
+        if self == Version::V23 { "2.3" } else { "2.4" }
+    }
+
+    /// Whether it can be run here; says why not.
+    pub fn is_here(self) -> bool {
+        if self == Version::V23 {
+            return true;
+        }
+        let there = unpacked("dovecot-2.4").join("unpacked").is_file();
+        if !there {
+            eprintln!("skipped: there is no Dovecot 2.4 here; scripts/test --install fetches it");
+        } else if !is_root() {
+            eprintln!("skipped: only root can run Dovecot 2.4 in a folder of its own");
+        }
+        there && is_root()
+    }
+
+    /// The words that run one of its programs.
+    pub fn program(self, name: &str) -> Vec<String> {
+        if self == Version::V23 {
+            vec![program(name).to_str().unwrap().to_owned()]
+        } else {
+            [enter(&unpacked("dovecot-2.4")), vec![name.to_owned()]].concat()
+        }
+    }
+}
+
+/// A folder into which `scripts/test` unpacked programs.
+pub fn unpacked(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// The words before a program that is to run in such a folder, where it sees the tests' files and the sources as they are.
+pub fn enter(root: &Path) -> Vec<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shown = [std::env::temp_dir(), sources.to_owned()];
+    let words = [sources.join("tests/support/unpacked/enter"), root.to_owned()].into_iter().chain(shown);
+    words.map(|path| path.to_str().unwrap().to_owned()).chain(["--".to_owned()]).collect()
+}
+
+/// A private Dovecot with a configuration from elsewhere, that serves IMAP.
 pub struct Configured {
     _daemon: Daemon,
+    dir: PathBuf,
+    version: Version,
     /// The configuration's file, for `doveadm -c`.
     pub file: PathBuf,
+    /// With TLS from the start.
     pub port: u16,
+    pub starttls_port: u16,
 }
 
 impl Configured {
-    /// Starts it; `configuration` is asked for with the port to serve on. Only what a private instance needs is added.
+    /// Starts 2.3; `configuration` is asked for with the port to serve on. Only what a private instance needs is added.
     pub fn start(lab: &Lab, configuration: impl Fn(u16) -> String) -> Configured {
+        Configured::start_as(Version::V23, lab, |[port, _]| configuration(port))
+    }
+
+    /// The same for any version and two ports, the second for STARTTLS.
+    pub fn start_as(version: Version, lab: &Lab, configuration: impl Fn([u16; 2]) -> String) -> Configured {
         let mut log = String::new();
         for _ in 0..5 {
             let dir = lab.folder("dovecot");
-            let [port] = free_ports();
+            let ports = free_ports();
             let file = dir.join("dovecot.conf");
-            fs::write(&file, configuration(port) + &private_instance(&dir)).unwrap();
-            let args = ["-F", "-c", file.to_str().unwrap()];
-            let mut daemon = Daemon::spawn("dovecot", &program("dovecot"), &args, &[], &dir.join("log"));
-            if daemon.greets(&[(port, "")]) {
-                return Configured { _daemon: daemon, file, port };
+            fs::write(&file, configuration(ports) + &private_instance(&dir)).unwrap();
+            let words =
+                [&version.program("dovecot")[..], &["-F", "-c", file.to_str().unwrap()].map(str::to_owned)].concat();
+            let args: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+            let mut daemon = Daemon::spawn("dovecot", Path::new(&words[0]), &args, &[], &dir.join("log"));
+            if daemon.greets(&[(ports[0], "")]) {
+                let [port, starttls_port] = ports;
+                return Configured { _daemon: daemon, dir, version, file, port, starttls_port };
             }
             log = daemon.log();
         }
         panic!("dovecot does not start:\n{log}");
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until a line of the log has all of these in it; gives the line.
+    #[track_caller]
+    pub fn tells_of(&self, words: &[&str]) -> String {
+        let mut found = None;
+        super::wait_until(&format!("Dovecot's log says {words:?}"), super::START, || {
+            found = self.log().lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Runs its doveadm with these arguments.
+    pub fn doveadm(&self, args: &[&str]) -> super::Output {
+        let mut words = self.version.program("doveadm");
+        words.extend(["-c", self.file.to_str().unwrap()].map(str::to_owned));
+        words.extend(args.iter().map(|arg| (*arg).to_owned()));
+        super::client::run_with_input(&words[0], &words[1..], b"", &self.dir)
+    }
+
+    /// Its process with this name in it (`dovecot/auth`).
+    pub fn process(&self, name: &str) -> u32 {
+        let group = self._daemon.pid();
+        let ours = |pid: u32| {
+            let pid = nix::unistd::Pid::from_raw(pid as i32);
+            nix::unistd::getpgid(Some(pid)).is_ok_and(|of| of == group)
+        };
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let found = pids.find(|&pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(name)) && ours(pid)
+        });
+        found.unwrap_or_else(|| panic!("there is no {name}"))
     }
 }
 
@@ -93,7 +196,7 @@ base_dir = {d}/run
 state_dir = {d}/state
 log_path = {d}/log
 {users}listen = 127.0.0.1
-auth_failure_delay = 0
+auth_failure_delay = 0s
 service anvil {{
   chroot =
   # Otherwise each wrong password makes the next login wait longer.
