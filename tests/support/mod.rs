@@ -5,6 +5,7 @@
 //! sleeps for a fixed time: what has to be waited for is polled for, with a deadline.
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::enum_variant_names)] // Each test binary uses its own part.
 
+pub mod archive;
 pub mod client;
 pub mod corpus;
 pub mod daemon;

@@ -32,6 +32,8 @@ class Config:
 
         self.spool = place("spool", "mailSpool")
         self.learn_logins = place("learn_logins")
+        # The logins to the archive that scripts/archive-user writes: no key names it.
+        self.archive_users = os.path.join(base, "archive-users")
         try:
             self.template = Template(shared.get("maildir") or "%d/%n")
         except ValueError as why:
