@@ -16,15 +16,16 @@ const README: &str = include_str!("../README.md");
 const SETUP: &str = include_str!("../docs/setup.md");
 const CERTIFICATES: &str = include_str!("../docs/certificates.md");
 const DOVECOT: &str = include_str!("../docs/dovecot.md");
+const COURIER: &str = include_str!("../docs/courier.md");
+const ON_MAILDIR: &str = include_str!("../docs/clients-on-maildir.md");
 const BACKUP: &str = include_str!("../docs/backup.md");
 const RESTORE: &str = include_str!("../docs/restore.md");
-const DOVECOT_2_3: &str = include_str!("../docs/dovecot-2.3.conf");
-const DOVECOT_2_4: &str = include_str!("../docs/dovecot-2.4.conf");
-const PASSWD: &str = include_str!("../docs/passwd.imap");
 const CRON: &str = include_str!("../docs/mailstore.cron");
 
 const JOE: &str = "joe@example.com";
 const ARCHIVE_PASSWORD: &str = "change me";
+/// Where the configuration lies, in the pages.
+const INI: &str = "/etc/mailstore/mailstore.ini";
 
 /// Each of these stands in the text, and is replaced.
 #[track_caller]
@@ -99,30 +100,22 @@ fn at(kind: Kind, port: u16) -> Endpoint {
     Endpoint { kind, port, tls: Tls::Implicit }
 }
 
-/// Dovecot over the spool in this folder, as docs/dovecot.md sets it up.
+/// Dovecot over the spool in this folder, as docs/dovecot.md sets it up: by its commands.
 fn archive(lab: &Lab, dir: &Path) -> Configured {
-    let passwd = dir.join("passwd.imap");
-    let sample = PASSWD.lines().last().and_then(|line| line.strip_prefix('#')).expect("a sample that is switched off");
-    fs::write(&passwd, format!("{PASSWD}{sample}\n")).unwrap();
-    let home = dir.join("dovecot");
-    fs::create_dir(&home).unwrap();
-    owned(&home);
-    let (user, group) = mail_names();
-    let certificate = lab.certificate();
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/");
+    let ours = |command: &str| {
+        let ini = dir.join("mailstore.ini");
+        with(command, &[("scripts/", scripts.to_str().unwrap()), (INI, ini.to_str().unwrap())])
+    };
+    let (set_up, add) =
+        (ours(command(DOVECOT, "scripts/dovecot-archive")), ours(command(DOVECOT, "scripts/archive-user add")));
+    run_with_input("/bin/sh", &["-c", &format!("{add} --password-fd 0")], ARCHIVE_PASSWORD.as_bytes(), lab.path()).ok();
+    let etc = lab.folder("dovecot-etc");
     Configured::start(lab, |port| {
-        with(
-            DOVECOT_2_3,
-            &[
-                ("/srv/mailstore/mailSpool", dir.join("mailSpool").to_str().unwrap()),
-                ("/srv/mailstore/dovecot", home.to_str().unwrap()),
-                ("/etc/mailstore/cert.pem", certificate.chain.to_str().unwrap()),
-                ("/etc/mailstore/key.pem", certificate.key.to_str().unwrap()),
-                ("/etc/dovecot/passwd.imap", passwd.to_str().unwrap()),
-                ("mail_uid = mailstore", &format!("mail_uid = {user}")),
-                ("mail_gid = mailstore", &format!("mail_gid = {group}")),
-                ("port = 1993", &format!("port = {port}")),
-            ],
-        )
+        // The other port is another archive's, it may be, in another test.
+        let ports = format!("--force --port {port} --starttls-port 0");
+        sh(&format!("{} {ports}", with(&set_up, &[("/etc/dovecot", etc.to_str().unwrap())])), lab.path());
+        fs::read_to_string(etc.join("dovecot.conf")).unwrap()
     })
 }
 
@@ -202,9 +195,6 @@ fn from_nothing_to_a_message_put_back() {
         }
     }
 
-    // What cron does for the programs that show subscribed folders only.
-    let doveadm = format!("doveadm -c {}", archive.file.display());
-    sh(&with(cron("subscribe"), &[("doveadm", &doveadm)]), lab.path());
     assert!(text(&wire.imap_ok("LSUB \"\" *")).contains("\".\" Work.Reports\r\n"));
 
     // The provider loses it; the commands of docs/restore.md bring it back.
@@ -272,28 +262,6 @@ fn files(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn both_versions_of_dovecot_are_set_up_alike() {
-    let lines = |text: &'static str| -> Vec<&str> { text.lines().map(str::trim).collect() };
-    for line in [
-        "port = 1993",
-        "ssl = required",
-        "mail_uid = mailstore",
-        "mail_gid = mailstore",
-        "first_valid_uid = 100",
-        "auto = subscribe",
-        "special_use = \\Sent",
-        "separator = .",
-    ] {
-        assert!(lines(DOVECOT_2_3).contains(&line) && lines(DOVECOT_2_4).contains(&line), "{line}");
-    }
-    for place in
-        ["/srv/mailstore/mailSpool/", "/srv/mailstore/dovecot/", "/etc/dovecot/passwd.imap", "/etc/mailstore/key.pem"]
-    {
-        assert!(DOVECOT_2_3.contains(place) && DOVECOT_2_4.contains(place), "{place}");
-    }
-}
-
-#[test]
 fn set_up_names_the_rust_that_is_needed() {
     assert!(SETUP.contains(concat!("Rust has to be ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
 }
@@ -301,9 +269,16 @@ fn set_up_names_the_rust_that_is_needed() {
 #[test]
 fn every_link_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (folder, text) in
-        [("", README), ("docs", SETUP), ("docs", CERTIFICATES), ("docs", DOVECOT), ("docs", BACKUP), ("docs", RESTORE)]
-    {
+    for (folder, text) in [
+        ("", README),
+        ("docs", SETUP),
+        ("docs", CERTIFICATES),
+        ("docs", DOVECOT),
+        ("docs", COURIER),
+        ("docs", ON_MAILDIR),
+        ("docs", BACKUP),
+        ("docs", RESTORE),
+    ] {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap();
             assert!(root.join(folder).join(file).exists(), "{link} in\n{text}");
