@@ -10,6 +10,7 @@ pub mod client;
 pub mod corpus;
 pub mod daemon;
 pub mod dovecot;
+pub mod filed;
 pub mod lab;
 pub mod logins;
 pub mod machine;

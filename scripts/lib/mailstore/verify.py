@@ -26,6 +26,8 @@ NOTES = ("duplicate",)
 BATCH = 128
 # Octets, the same.
 BATCH_OCTETS = 32 << 20
+# What ends a script.
+ENDS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 # How often a message is looked for under a new name.
 ROUNDS = 10
 # Octets that are read at once.
@@ -405,7 +407,9 @@ def spread(batches, jobs):
             here, there = fork.Pipe()
             ours.append(here)
             process = fork.Process(target=work, args=(there, list(ours)), daemon=True)
-            process.start()
+            # A signal that comes before it has its own handlers would be dealt with as if it were us.
+            with blocked(ENDS):
+                process.start()
             processes.append(process)
             there.close()
         batches = iter(batches)
@@ -414,7 +418,8 @@ def spread(batches, jobs):
         def feed(connection):
             batch = next(batches, None)
             if batch is not None:
-                connection.send(batch)
+                with blocked({signal.SIGPIPE}):
+                    send(connection, batch)
                 waiting[connection] += 1
 
         # Two for each: while one is worked on, the next waits in the pipe.
@@ -436,12 +441,35 @@ def spread(batches, jobs):
             process.join()
 
 
+@contextlib.contextmanager
+def blocked(signals):
+    """These signals wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def send(connection, batch):
+    """Sends; that nobody is there any more is an error, not the end of us as it is where nobody reads our output."""
+    try:
+        connection.send(batch)
+    except BrokenPipeError:
+        signal.sigtimedwait({signal.SIGPIPE}, 0)
+        raise
+
+
 def work(connection, others):
     """One process's life: batches come in, results go out, until the other end is closed."""
-    # Ctrl-C is for all of the group; the parent ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for one in ENDS:
+        # Ctrl-C is for all of the group; the parent ends us.
+        signal.signal(one, signal.SIG_IGN if one == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+    # A parent that was killed has closed its end, which is not seen before a message is read to its end.
+    parent = os.getppid()
+    signal.signal(signal.SIGALRM, lambda *_: os.getppid() == parent or os._exit(1))
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
     # Else the end of the parent would not be seen.
     for other in others:
         other.close()
