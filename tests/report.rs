@@ -631,3 +631,40 @@ fn what_reads_no_further_ends_it_quietly() {
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("j\\xfcrgen@example.com"));
 }
+
+/// Whatever docs/report.md shows is understood.
+#[test]
+fn the_page_of_the_docs_is_true() {
+    let lab = Lab::new();
+    let spool = small(&lab);
+    let root = spool.path().to_str().unwrap();
+    let text = include_str!("../docs/report.md");
+    let bin = lab.folder("bin");
+    fs::write(bin.join("journalctl"), "#!/bin/sh\ncat log\n").unwrap();
+    fs::set_permissions(bin.join("journalctl"), Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    fs::write(lab.path().join("log"), log()).unwrap();
+    fs::write(lab.path().join("mailstore.ini"), format!("[mailstore]\nspool = {root}\n")).unwrap();
+    let quoted = text.split('`').filter(|part| part.starts_with("mailstore-report "));
+    let shown = text
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .filter_map(|line| line.find("mailstore-report ").map(|at| &line[at..]));
+    let lines: Vec<&str> = quoted.chain(shown).collect();
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    for line in lines {
+        let line = line
+            .replace("/var/log/mailstore.log.1.gz", "log")
+            .replace("/var/log/mailstore.log", "log")
+            .replace("/var/backups/mailstore/2025-01-31T023000/mailSpool", root)
+            .replace("/etc/mailstore/mailstore.ini", "mailstore.ini")
+            .replace("/srv/www/mailstore.html", "page.html");
+        let args: Vec<&str> = line.split(' ').skip(1).collect();
+        let output = report_in(&path, lab.path(), &args, b"").ok();
+        assert_eq!(output.text().contains("\nann@example.com  "), !line.contains("--html"), "{line}");
+    }
+    assert!(lab.path().join("page.html").exists());
+    // The table is as the script prints it.
+    let head = "owner                                   in      out      size     last not kept";
+    assert!(text.contains(head) && TEXT.starts_with(head));
+}

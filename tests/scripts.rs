@@ -152,10 +152,16 @@ fn what_is_for_a_shell_is_clean() {
     let found = of(&["sh", "bash", "dash"]);
     assert!(found.len() >= 5, "{found:?}");
     for file in found {
-        let output = run("shellcheck", &["-x", file.to_str().unwrap()]);
+        // What it reads is named from the root of the sources.
+        let output =
+            client::run_with_input("shellcheck", &["-x", file.to_str().unwrap()], b"", scripts().parent().unwrap());
         assert_eq!(output.code, Some(0), "{}\n{}", output.text(), output.errors());
         let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains("\nset -eu"), "{}: goes on after a failure: set -eu", file.display());
+        assert!(
+            !is_executable(&file) || text.contains("\nset -eu"),
+            "{}: goes on after a failure: set -eu",
+            file.display()
+        );
     }
 }
 

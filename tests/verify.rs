@@ -21,6 +21,8 @@ use support::*;
 
 const DAY: u64 = 1_700_000_000;
 
+const PAGE: &str = include_str!("../docs/verify.md");
+
 fn verify(args: &[&str]) -> Output {
     run(&script("verify"), args)
 }
@@ -517,4 +519,58 @@ fn installed_it_finds_what_it_needs() {
     let help = run(command.to_str().unwrap(), &["--help"]).ok().text();
     assert!(help.starts_with("usage: mailstore-verify "), "{help}");
     assert!(help.contains("\n  mailstore-verify joe@example.com "), "{help}");
+}
+
+/// A line of docs/verify.md that cron would run, without its time and its user, or one that stands in a table.
+fn on_the_page(with: &str) -> String {
+    let quoted = PAGE.split('`').find(|part| part.starts_with("mailstore-verify ") && part.contains(with));
+    let line =
+        quoted.or_else(|| PAGE.lines().find(|line| line.contains(with)).map(|line| line.split("  ").last().unwrap()));
+    line.unwrap_or_else(|| panic!("docs/verify.md has no {with}")).trim().replace("\\|", "|")
+}
+
+#[test]
+fn the_page_is_true() {
+    let lab = Lab::new();
+    let (spool, files) = three(&lab);
+    let dir = spool.path().parent().unwrap();
+    fs::write(dir.join("mailstore.ini"), "").unwrap();
+    let sh = |command: &str| {
+        let command = command
+            .replace("/usr/local/bin/", "")
+            .replace("mailstore-verify", &script("verify"))
+            .replace("/etc/mailstore/mailstore.ini", dir.join("mailstore.ini").to_str().unwrap())
+            .replace("/var/backups/mailstore/2025-01-31T023000/mailSpool", spool.path().to_str().unwrap())
+            .replace("DIR", spool.path().to_str().unwrap())
+            .replace("joe@", "a@")
+            .replace("ann@", "b@");
+        client::run_with_input("/bin/sh", &["-c", &command], b"", dir)
+    };
+    let by_hand = PAGE[PAGE.find("find mailSpool").unwrap()..].split("\n\n").next().unwrap();
+    let (cron, some) = (on_the_page("30 4 * * 0"), on_the_page("ann@"));
+    let (snapshot, modes, messages) = (on_the_page("2025"), on_the_page("--no-perm"), on_the_page("grep"));
+    for silent in [by_hand, &cron] {
+        assert_eq!(sh(silent).ok().text(), "", "{silent}");
+    }
+    for (command, said) in
+        [(&some, "13 messages of 2 owners"), (&snapshot, "14 messages of 3"), (&modes, "14 messages of 3")]
+    {
+        assert!(sh(command).ok().text().starts_with(said), "{command}");
+    }
+    assert_eq!(sh(&messages).text(), "");
+    // Where something is wrong all of them tell.
+    let bytes = fs::read(&files[0]).unwrap();
+    fs::write(&files[0], bytes.to_ascii_uppercase()).unwrap();
+    for command in [&cron, &some, &snapshot, &modes] {
+        let output = sh(command);
+        assert_eq!(output.code, Some(1), "{command}");
+        assert!(output.text().starts_with("damaged owner=a@example.com path=example.com/a/new/"), "{command}");
+    }
+    assert_eq!(sh(&messages).text().lines().count(), 1);
+    assert!(sh(by_hand).text().ends_with(": FAILED\n"));
+    // Each kind of line is explained, and no other.
+    let help = run(&script("verify"), &["--help"]).ok().text();
+    for kind in ["damaged", "truncated", "grown", "misnamed", "permissions", "strange", "unreadable", "duplicate"] {
+        assert!(PAGE.contains(&format!("`{kind}`")) && help.contains(&format!("\n  {kind} ")), "{kind}");
+    }
 }

@@ -4,6 +4,7 @@ mod crash;
 mod failing;
 mod once;
 mod order;
+mod python;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -6,7 +6,7 @@ only where what is needed cannot be understood.
 
 import os
 
-from .owners import Template
+from .owners import Template, lower
 
 # Where start_proxies looks without -c.
 PLACES = ("mailstore.ini", "/etc/mailstore/mailstore.ini")
@@ -38,7 +38,7 @@ class Config:
             self.template = Template(shared.get("maildir") or "%d/%n")
         except ValueError as why:
             raise Fault(f"{path}: [mailstore] maildir: {why}; start_proxies -t tells more") from None
-        self.default_domain = (shared.get("default_domain") or "localhost").lower()
+        self.default_domain = os.fsdecode(lower(os.fsencode(shared.get("default_domain") or "localhost")))
         self.sent_folder = shared.get("sent_folder", "Sent")
         self.user = shared.get("user", "")
         self.group = shared.get("group", "")
@@ -62,11 +62,8 @@ def load(path=None):
             data = file.read(1 << 20)
     except OSError as why:
         raise Fault(f"{path}: cannot be read: {why.strerror}; name a mailstore.ini with -c FILE") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # A comment may be in any encoding; what matters is checked by start_proxies.
-        text = data.decode("latin-1")
+    # A comment may be in any encoding.
+    text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     return Config(path, sections(text, path))
 
 
@@ -93,10 +90,10 @@ def sections(text, path):
 
 def value_of(text):
     """What stands behind `=`, without comment and quotes."""
-    text = text.strip()
-    if text.startswith('"') and '"' in text[1:]:
-        return text[1:].split('"')[0].strip()
-    return uncommented(" " + text if text[:1].isspace() else text)
+    quoted = text.lstrip()
+    if quoted.startswith('"') and '"' in quoted[1:]:
+        return quoted[1:].split('"')[0].strip()
+    return uncommented(text)
 
 
 def uncommented(text):
