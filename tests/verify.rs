@@ -129,6 +129,8 @@ fn three(lab: &Lab) -> (Filed, Vec<PathBuf>) {
         write(&spool.path().join("example.com/a").join(entry), b"", DAY);
     }
     write(&spool.path().join("example.com/b/.Sent/maildirfolder"), b"", DAY);
+    // Left by a network file system of a file that is still open.
+    write(&spool.path().join("example.com/b/.Sent/cur/.nfs0000abcd"), b"", DAY);
     make(&spool.path().join("example.com/d"));
     (spool, files)
 }
@@ -343,7 +345,15 @@ fn messages_that_are_read_flagged_and_removed_meanwhile_are_no_fault() {
     }
     let folder = spool.folder("example.com/a", "");
     let done = AtomicBool::new(false);
+    // Also where what is asserted is not so.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     thread::scope(|scope| {
+        let _done = Done(&done);
         scope.spawn(|| {
             // From new to cur, as it is seen, then from flags to flags.
             for flags in ["", "S", "FS", "RS", "S", "FS"].iter().cycle() {
@@ -368,7 +378,6 @@ fn messages_that_are_read_flagged_and_removed_meanwhile_are_no_fault() {
             let messages: usize = summary.split(' ').next().unwrap().replace(',', "").parse().unwrap();
             assert!((2500..=3000).contains(&messages), "{summary}");
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -456,6 +465,30 @@ fn a_process_that_is_killed_does_not_make_it_say_that_all_is_well() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.ends_with("(for want of memory?): not everything was looked at\n"), "{said}");
+}
+
+/// Gives work to processes that are gone: that must not be the end of us as it is where nobody reads our output.
+const GONE: &str = "
+import multiprocessing, os, signal, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+from mailstore import cli, examine
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def batches():
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    yield 'owner', 'below', '/nowhere', 'new', ['name'], None
+try:
+    list(examine.spread(batches(), 2))
+except cli.Stop as why:
+    print(why)
+";
+
+#[test]
+fn work_for_a_process_that_is_gone_is_told() {
+    let output = run("/usr/bin/python3", &["-c", GONE, &script("lib")]).ok();
+    assert!(output.text().contains("not everything was looked at"), "{}{}", output.text(), output.errors());
 }
 
 /// On a terminal: what it writes to both outputs.
