@@ -88,6 +88,7 @@ fn log() -> String {
         "INFO counters pop3:main sessions=1234 refused=1 kept=5 duplicates=0 not_kept=21 fetched=7 received=0 sent=10",
         // Said by others, or about others.
         "INFO 7f43 imap login failed client=192.0.2.1:9 reason=2026-11-26T10:00:00Z ERROR 7f3a imap not kept owner\\x3deve@example.com reason\\x3dx",
+        "DEBUG 7f43 imap opened client=192.0.2.1:9 x y[1]: 2026-11-26T10:00:00Z ERROR 7f3a imap not kept owner=eve@example.com reason=x",
         "DEBUG 7f43 imap opened client=192.0.2.1:9 2026-11-26T10:00:00Z ERROR 7f3a imap not kept owner=eve@example.com reason=x",
     ];
     let old = "2026-10-01T10:00:00Z ERROR 7f3a imap not kept owner=joe@example.com folder=INBOX reason=long ago\n";
