@@ -378,7 +378,7 @@ fn the_way_there_is_safe_or_is_not_gone() {
     fails(&secure, &[&secret[..], &["--no-tls"]].concat(), 2, "--no-tls goes with imap://");
     fails(&format!("imaps://joe:{PASSWORD}@localhost"), &secret, 2, "names a user");
     fails("localhost", &secret, 2, "begins neither with imaps://");
-    fails(&clear, &["--no-tls", "--password", "x"], 2, "unrecognized arguments");
+    fails(&clear, &["--no-tls", "--password", PASSWORD], 2, "unrecognized arguments: --password;");
     fails("imap://localhost:1", &[&secret[..], &["--no-tls"]].concat(), 1, "Connection refused");
     // Nobody to ask.
     let mut alone = std::process::Command::new("setsid");

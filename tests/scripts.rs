@@ -158,8 +158,8 @@ fn what_is_for_a_shell_is_clean() {
         assert_eq!(output.code, Some(0), "{}\n{}", output.text(), output.errors());
         let text = fs::read_to_string(&file).unwrap();
         assert!(
-            !is_executable(&file) || text.contains("\nset -eu"),
-            "{}: goes on after a failure: set -eu",
+            !is_executable(&file) || text.contains("\nset -e"),
+            "{}: goes on after a failure: set -e",
             file.display()
         );
     }
