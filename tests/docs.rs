@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use support::client::{curl, run_with_input};
-use support::dovecot::{Configured, entries, give_away, mail_names, owned};
+use support::dovecot::{Configured, entries, mail_names, owned};
 use support::lab::is_root;
-use support::spool::{hash, received, sent};
+use support::spool::{received, sent};
 use support::*;
 
 const README: &str = include_str!("../README.md");
