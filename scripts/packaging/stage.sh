@@ -121,7 +121,7 @@ make_ini() {
 stage_backup() {
     [ -f "$here/docs/mailstore-backup.service" ] || die "these sources have no unit for the backup"
     mkdir -p "$tree$(dirname "$backup_place")"
-    command="$prefix/bin/mailstore-backup -c $ini $backup"
+    command="$prefix/bin/mailstore-backup -c $ini --no-init $backup"
     {
         echo "# Made by scripts/install --backup."
         case $backup_place in

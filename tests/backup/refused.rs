@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use crate::place::{JOE, Place, contents};
@@ -49,16 +50,39 @@ fn wrong_usage_is_told_and_help_tells_all() {
 fn a_folder_that_was_not_prepared_is_not_written_to() {
     let place = Place::unprepared("%d/%n", false);
     place.put(JOE, "new", b"a message");
-    refused(&place, &[], "has no .mailstore-backup, so nothing is written there; is its disk mounted?");
+    refused(&place, &["--no-init"], "has no .mailstore-backup, so nothing is written there; is its disk mounted?");
     assert!(!place.dest.exists());
     fs::create_dir(&place.dest).unwrap();
-    for options in [&[][..], &["--list"], &["--dry-run"]] {
+    for options in [&["--no-init"][..], &["--list"], &["--dry-run"]] {
         refused(&place, options, "has no .mailstore-backup");
     }
     assert!(entries(&place.dest).is_empty());
+    // Somebody else's folder.
+    let foreign = place.dest.join("a file");
+    fs::write(&foreign, "").unwrap();
+    refused(&place, &[], "has no .mailstore-backup");
+    assert_eq!(entries(&place.dest), [foreign]);
     place.backup(&["--init"]).ok();
     assert!(place.backup(&["--init"]).ok().text().contains("is prepared already"));
-    place.snapshot(&[]);
+    place.snapshot(&["--no-init"]);
+}
+
+#[test]
+fn the_first_run_prepares_a_folder_that_is_missing_or_empty() {
+    for made in [false, true] {
+        let place = Place::unprepared("%d/%n", false);
+        place.put(JOE, "new", b"a message");
+        if made {
+            fs::create_dir(&place.dest).unwrap();
+        }
+        let said = place.backup(&[]).ok().text();
+        assert!(
+            said.contains(" is new, and was prepared for snapshots") && said.contains(": 1 message of 1 owner"),
+            "{said}"
+        );
+        assert!(!place.backup(&["--no-init", "--keep-last", "2"]).ok().text().contains("is new"));
+        assert_eq!(place.snapshots().len(), 2);
+    }
 }
 
 #[test]
@@ -173,10 +197,14 @@ fn a_full_disk_leaves_the_old_snapshots_and_nothing_that_looks_like_a_new_one() 
 fn a_disk_that_is_not_mounted_is_noticed() {
     let place = Place::unprepared("%d/%n", false);
     place.put(JOE, "new", b"a message");
-    let script = "backup --init; backup -q; umount backups
+    let script = "backup -q; umount backups
+                  backup -q --no-init && exit 9 || [ $? = 1 ]; ! ls backups/dest
+                  [ -e /etc/fstab ] || exit 0
+                  echo \"none $PWD/backups tmpfs defaults\" >fstab; mount --bind fstab /etc/fstab
                   backup -q && exit 9 || [ $? = 1 ]; ! ls backups/dest";
     let Some(said) = mounted(&place, "size=4m,mode=700", script) else { return };
     assert!(said.contains("is its disk mounted?"), "{said}");
+    assert!(!Path::new("/etc/fstab").exists() || said.contains("/etc/fstab has a disk for "), "{said}");
     assert!(entries(place.dest.parent().unwrap()).is_empty());
 }
 

@@ -1,6 +1,6 @@
 """The folder that holds the snapshots of a spool (scripts/backup): which are whole, how one gets its name, which go.
 
-    DEST/.mailstore-backup              snapshots may be made here (--init); it is the lock as well
+    DEST/.mailstore-backup              snapshots may be made here; it is the lock as well
     DEST/2025-01-31T023000/             a snapshot, whole and flushed before it got this name, local time
         mailSpool/                      the spool, without what lay in `tmp`
         mailstore.ini                   as it was
@@ -44,6 +44,24 @@ PERIODS = {
     "yearly": lambda when: when.year,
 }
 RULE = {"last": 1, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 0}
+
+
+def unmounted(path, fstab="/etc/fstab"):
+    """The mount point on the way to this path that /etc/fstab names and where nothing is mounted; none if there is none."""
+    try:
+        with open(fstab, "rb") as file:
+            fields = [line.split() for line in file if not line.lstrip().startswith(b"#")]
+    except OSError:
+        return None
+    for field in fields:
+        if len(field) < 2 or not field[1].startswith(b"/"):
+            continue
+        # Blanks and the like stand there in octal.
+        place = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field[1]))
+        place = os.path.realpath(place)
+        if (path == place or path.startswith(place.rstrip("/") + "/")) and not os.path.ismount(place):
+            return place
+    return None
 
 
 def time_of(name):
@@ -111,6 +129,18 @@ class Store:
 
     def is_prepared(self):
         return os.path.isfile(self.marker())
+
+    def is_new(self):
+        """Whether there is nothing, and nothing is to be mounted, so that it may be prepared without being asked to."""
+        try:
+            if os.listdir(self.path):
+                return False
+        except FileNotFoundError:
+            pass
+        away = unmounted(self.path)
+        if away:
+            raise cli.Stop(f"{cli.printable(self.path)}: /etc/fstab has a disk for {cli.printable(away)}, and it is not mounted")
+        return True
 
     def require_prepared(self):
         if not self.is_prepared():
