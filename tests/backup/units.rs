@@ -37,7 +37,7 @@ fn systemd_understands_the_units_and_finds_them_closed() {
     let secure =
         run_with_input("systemd-analyze", &["security", "--offline=true", "--threshold=20", units[0]], b"", &dir);
     assert_eq!(secure.code, Some(0), "{}", secure.text());
-    assert_eq!(values("ExecStart"), [format!("{INSTALLED} {DEST}")]);
+    assert_eq!(values("ExecStart"), [format!("{INSTALLED} --no-init {DEST}")]);
 }
 
 /// As the unit has it: root with these capabilities only, and nothing to be written to but the one folder.
