@@ -13,6 +13,8 @@ mod hosts;
 mod index;
 #[path = "pages/page.rs"]
 mod page;
+#[path = "pages/quickstart.rs"]
+mod quickstart;
 #[path = "pages/said.rs"]
 mod said;
 #[path = "pages/troubleshooting.rs"]
