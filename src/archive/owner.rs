@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::safe;
 use crate::logging;
 
 /// A mailbox owner: the login that the server accepted (or an envelope address), in lower case, with a domain.
@@ -27,6 +28,11 @@ impl Owner {
             Some(user) => Owner::address(&user, default_domain),
             None => Owner::address(login, default_domain),
         }
+    }
+
+    /// Whether this login name is such a master login: its password is not the user's.
+    pub fn is_master_login(login: &[u8]) -> bool {
+        split_master(login).is_some()
     }
 
     /// The owner for an envelope address (without its angle brackets), where a `*` is a character as any other.
@@ -52,6 +58,18 @@ impl Owner {
 
     pub fn domain(&self) -> &[u8] {
         &self.domain
+    }
+
+    /// `user@domain`, where the owner's folders are called just so, and it may stand as a name in a passwd-file. Another program that makes a
+    /// folder's name of any other would look elsewhere.
+    pub fn plain_name(&self) -> Option<String> {
+        let name = [&self.user[..], b"@", &self.domain].concat();
+        let as_they_are = [&self.user, &self.domain, &name]
+            .into_iter()
+            .all(|part| safe::fit(safe::escape(part)).as_bytes() == &part[..]);
+        let name = String::from_utf8(name).ok().filter(|_| as_they_are)?;
+        let fits = !name.starts_with('#') && !name.contains(|c: char| c == ':' || c.is_whitespace());
+        fits.then_some(name)
     }
 }
 
@@ -157,6 +175,26 @@ mod tests {
     fn a_star_in_an_address_is_no_master_login() {
         let owner = Owner::address(b"a*b@c.de", "x");
         assert_eq!((owner.user(), owner.domain()), (&b"a*b"[..], &b"c.de"[..]));
+    }
+
+    #[test]
+    fn names_that_are_the_same_everywhere() {
+        let name = |login: &str| Owner::new(login.as_bytes(), "home.example").plain_name();
+        for (login, plain) in [
+            ("Alice@Example.COM", "alice@example.com"),
+            ("a'b+c%", ""),
+            ("a'b+c", "a'b+c@home.example"),
+            ("j\u{fc}rgen@a.de", "j\u{fc}rgen@a.de"),
+            ("-a@b", "-a@b"),
+            ("a@b@c", "a@b@c"),
+        ] {
+            assert_eq!(name(login).unwrap_or_default(), plain, "{login}");
+        }
+        for login in ["a:b", "a b", "a\u{a0}b", "a\nb", "a/b", "..", ".a", "#a", "a\u{202e}b", "@c", "a@.", "a@b:c"] {
+            assert_eq!(name(login), None, "{login:?}");
+        }
+        assert_eq!(name(&"x".repeat(300)), None);
+        assert_eq!(Owner::new(b"a\xff@b", "").plain_name(), None);
     }
 
     #[test]

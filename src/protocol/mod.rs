@@ -10,6 +10,7 @@ pub mod imap;
 pub mod line;
 pub mod pop3;
 pub mod sasl;
+mod secret;
 pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use crate::archive::{Destination, Owner};
 use crate::logging::escape_whole;
+
+pub use secret::Secret;
 
 /// Which of the two peers: the one that connected to us, or the real server that we connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,6 +133,15 @@ pub trait Host {
     /// The server accepted this login; ends the login timeout and names the session in the log.
     fn logged_in(&mut self, owner: &Owner);
 
+    /// Whether [`Host::learn`] wants to hear of passwords. Where not, none is remembered for longer than it passes.
+    fn learns(&self) -> bool {
+        false
+    }
+
+    /// The login that [`Host::logged_in`] told of was made with this password. Not called where it was made in another way, for somebody
+    /// else (an authorization identity, a master login), or with what is no password to others ([`Secret::password`]).
+    fn learn(&mut self, _owner: &Owner, _password: Secret) {}
+
     /// A login did not succeed: the server refused it, or it was refused here. Logged, because users ask. `why` never holds what the
     /// client sent, not even the name: people type their password there.
     fn login_failed(&mut self, why: &str);
@@ -204,6 +216,14 @@ pub trait Host {
     fn note(&mut self, text: &str);
 }
 
+/// The server accepted this login name, with this password if it was one that is to be learnt.
+fn logged_in(login: &[u8], owner: &Owner, password: Option<Secret>, host: &mut dyn Host) {
+    host.logged_in(owner);
+    if let Some(password) = password.filter(|_| !Owner::is_master_login(login)) {
+        host.learn(owner, password);
+    }
+}
+
 /// Why the host says farewell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -232,6 +252,11 @@ pub trait Protocol: Send {
 
     /// The handshake asked for with [`Host::start_tls`] succeeded.
     fn tls_started(&mut self, side: Side, host: &mut dyn Host);
+
+    /// Whether the server has shown itself to be what it should: it has greeted, with TLS where that was to be started.
+    fn greeted(&self) -> bool {
+        true
+    }
 
     /// Whether the client still waits for an answer of the server.
     fn outstanding(&self) -> bool;

@@ -2,8 +2,8 @@
 //!
 //! Only mechanisms whose identity can be read, and which do not bind the channel that ends here, are offered or let through.
 //! Never judges: the identity counts only when the server has accepted the exchange, and [`Exchange::identity`] is `None`
-//! as long as nothing was said that names one. No password, token or proof is stored: what was decoded is overwritten as
-//! soon as the name has been read from it, and nothing here prints it.
+//! as long as nothing was said that names one. No token or proof is stored, and a password only where it is to be learnt
+//! ([`Exchange::learning`]): what was decoded is overwritten as soon as the name has been read from it, and nothing here prints it.
 //!
 //! An empty message (`=` as initial response, an empty line later) names nobody and is let through: whether it is allowed is
 //! the server's to say (it is the usual answer to an error challenge of XOAUTH2). A mechanism's message that ought to name
@@ -12,6 +12,8 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::Secret;
 
 /// A mechanism that is let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,13 @@ pub struct Exchange {
     named: bool,
     /// What the server's last challenge asks for.
     asked: Asked,
+    learns: bool,
+    /// The password that goes with `identity`, where `learns`.
+    password: Option<Secret>,
+    /// LOGIN only: more was asked for than a password, and it cannot be told which of the answers that was.
+    several: bool,
+    /// LOGIN only: an answer behind the name was given.
+    proven: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,7 +100,27 @@ enum Asked {
 
 impl Exchange {
     pub fn new(mechanism: Mechanism) -> Exchange {
-        Exchange { mechanism, identity: None, named: false, asked: Asked::First }
+        Exchange {
+            mechanism,
+            identity: None,
+            named: false,
+            asked: Asked::First,
+            learns: false,
+            password: None,
+            several: false,
+            proven: false,
+        }
+    }
+
+    /// The same; where `learns`, a password is remembered until the end of the exchange.
+    pub fn learning(self, learns: bool) -> Exchange {
+        Exchange { learns, ..self }
+    }
+
+    /// The password that was given for [`Exchange::identity`]. None where the mechanism has none, where the mailbox is that of somebody else, where it
+    /// cannot be told which of the client's answers it was, or where it is not to be learnt.
+    pub fn take_password(&mut self) -> Option<Secret> {
+        self.password.take().filter(|_| self.identity.is_some() && !self.several)
     }
 
     /// The initial response of the command line (base64, or `=` for an empty one).
@@ -127,6 +156,7 @@ impl Exchange {
     /// The exchange is given up (a `*` was sent in the client's place): it names nobody.
     pub fn cancel(&mut self) {
         self.identity = None;
+        self.password = None;
     }
 
     /// The login name that this exchange is for, as far as is known: to be used once the server has said yes.
@@ -136,9 +166,12 @@ impl Exchange {
 
     fn message(&mut self, base64: &[u8]) -> Result<(), Rejected> {
         if !self.names_somebody() {
+            self.proves(base64);
             return Ok(());
         }
+        self.password = None;
         if self.mechanism == Mechanism::Login {
+            (self.several, self.proven) = (false, false);
             // Also where it is empty: what follows without a prompt that we understand must never be a password taken for a name.
             self.named = true;
             self.identity = None;
@@ -151,7 +184,11 @@ impl Exchange {
         let may_be_dummy = self.named
             && self.asked == Asked::More
             && matches!(self.mechanism, Mechanism::Xoauth2 | Mechanism::OauthBearer);
-        match decode(base64).and_then(|message| identity_in(self.mechanism, &message.0)) {
+        let decoded = decode(base64);
+        if let (Mechanism::Plain, true, Ok(message)) = (self.mechanism, self.learns, &decoded) {
+            self.password = own_password(message.bytes());
+        }
+        match decoded.and_then(|message| identity_in(self.mechanism, message.bytes())) {
             Ok(identity) => {
                 self.named = true;
                 self.identity = Some(identity);
@@ -159,9 +196,17 @@ impl Exchange {
             }
             Err(_) if may_be_dummy => Ok(()),
             Err(rejected) => {
-                self.identity = None;
+                self.cancel();
                 Err(rejected)
             }
+        }
+    }
+
+    /// A message that is no name. Of LOGIN it is the password, if it is the only one.
+    fn proves(&mut self, base64: &[u8]) {
+        if self.mechanism == Mechanism::Login && self.learns {
+            self.several |= std::mem::replace(&mut self.proven, true);
+            self.password = decode(base64).ok().and_then(|message| Secret::password(message.bytes()));
         }
     }
 
@@ -185,17 +230,6 @@ impl std::fmt::Debug for Exchange {
     }
 }
 
-/// What was decoded, overwritten when it is dropped.
-struct Secret(Vec<u8>);
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        // The buffer is never read again: without this the compiler may leave the overwriting out.
-        std::hint::black_box(&self.0);
-    }
-}
-
 fn decode(base64: &[u8]) -> Result<Secret, Rejected> {
     // Some clients leave the padding away and some servers do not mind: the name is the same.
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -204,15 +238,16 @@ fn decode(base64: &[u8]) -> Result<Secret, Rejected> {
             .with_decode_padding_mode(DecodePaddingMode::Indifferent)
             .with_decode_allow_trailing_bits(true),
     );
-    let mut message = Secret(vec![0; base64.len()]);
-    let len = LENIENT.decode_slice(base64, &mut message.0).map_err(|_| BAD_BASE64)?;
-    message.0.truncate(len);
+    let mut message = Secret::new(vec![0; base64.len()]);
+    let len = LENIENT.decode_slice(base64, message.bytes_mut()).map_err(|_| BAD_BASE64)?;
+    message.bytes_mut().truncate(len);
     Ok(message)
 }
 
 /// What a prompt of LOGIN asks for, whatever its exact words; some servers send it without base64.
 fn prompt(challenge: &[u8]) -> Asked {
-    let text = decode(challenge).map_or_else(|_| challenge.to_ascii_lowercase(), |text| text.0.to_ascii_lowercase());
+    let text =
+        decode(challenge).map_or_else(|_| challenge.to_ascii_lowercase(), |text| text.bytes().to_ascii_lowercase());
     let says = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
     if says(b"pass") {
         Asked::Password
@@ -243,6 +278,13 @@ fn plain(message: &[u8]) -> Result<&[u8], Rejected> {
         (Some(authzid), Some(_), Some(_)) => Ok(authzid),
         _ => Err(Rejected("the SASL message does not have the three fields of PLAIN")),
     }
+}
+
+/// The password in a message of PLAIN, unless the mailbox is that of somebody else.
+fn own_password(message: &[u8]) -> Option<Secret> {
+    let mut fields = message.splitn(3, |&b| b == 0);
+    let (authzid, authcid, password) = (fields.next()?, fields.next()?, fields.next()?);
+    if authzid.is_empty() || authzid == authcid { Secret::password(password) } else { None }
 }
 
 /// `user SP digest` (RFC 2195): a name may hold blanks, a digest does not.
@@ -547,6 +589,71 @@ mod tests {
         assert_ne!(message, unpadded);
         exchange.initial_response(&unpadded).unwrap();
         assert_eq!(exchange.identity(), Some(&b"user"[..]));
+    }
+
+    /// The password that is learnt of an exchange: `+` is a challenge, all else the client's answers, encoded here; the first is the initial response.
+    fn learnt(mechanism: Mechanism, said: &[&[u8]]) -> Option<Vec<u8>> {
+        let mut exchange = Exchange::new(mechanism).learning(true);
+        for (number, &text) in said.iter().enumerate() {
+            let _ = match text.strip_prefix(b"+") {
+                Some(challenge) => {
+                    exchange.challenge(&b64(challenge));
+                    Ok(())
+                }
+                None if text == b"*" => exchange.response(text),
+                None if number == 0 => exchange.initial_response(&b64(text)),
+                None => exchange.response(&b64(text)),
+            };
+        }
+        exchange.take_password().map(|password| password.bytes().to_vec())
+    }
+
+    #[test]
+    fn passwords_are_learnt_of_plain_and_login_only() {
+        let right = Some(b"pw".to_vec());
+        for said in
+            [&[&b"\0user\0pw"[..]][..], &[b"+", b"\0user\0pw"], &[b"user\0user\0pw"], &[b"\0a\0x", b"+", b"\0user\0pw"]]
+        {
+            assert_eq!(learnt(Mechanism::Plain, said), right, "{said:?}");
+        }
+        for said in [
+            &[&b"boss\0user\0pw"[..]][..],
+            &[b"\0user\0"],
+            &[b"\0user\0p\0w"],
+            &[b"\0user\0p\rw"],
+            &[b"\0user\0pw", b"*"],
+            &[b"\0user\0pw", b"+", b"user"],
+            &[b"\0\0pw"],
+        ] {
+            assert_eq!(learnt(Mechanism::Plain, said), None, "{said:?}");
+        }
+        for said in [
+            &[&b"+Username:"[..], b"user", b"+Password:", b"pw"][..],
+            &[b"user", b"+Password:", b"pw"],
+            &[b"user", b"+Kennwort:", b"pw"],
+            &[b"+?", b"user", b"+?", b"pw"],
+            &[b"+User:", b"x", b"+Pass:", b"y", b"+User:", b"user", b"+Pass:", b"pw"],
+        ] {
+            assert_eq!(learnt(Mechanism::Login, said), right, "{said:?}");
+        }
+        for said in [
+            &[&b"user"[..]][..],
+            &[b"user", b"+Password:", b""],
+            &[b"user", b"+Password:", b"pw", b"+Token:", b"123456"],
+            &[b"user", b"+Token:", b"123456", b"+Password:", b"pw"],
+            &[b"user", b"+Password:", b"pw", b"*"],
+            &[b"user", b"+Password:", b"pw", b"+User:", b"other"],
+            &[b"+Password:", b"pw"],
+        ] {
+            assert_eq!(learnt(Mechanism::Login, said), None, "{said:?}");
+        }
+        assert_eq!(learnt(Mechanism::CramMd5, &[b"+<1>", b"user 0123"]), None);
+        assert_eq!(learnt(Mechanism::Scram, &[b"n,,n=user,r=a", b"+r=ab", b"c=biws,r=ab,p=x"]), None);
+        assert_eq!(learnt(Mechanism::Xoauth2, &[b"user=u\x01auth=Bearer tok\x01\x01"]), None);
+        assert_eq!(learnt(Mechanism::OauthBearer, &[b"n,a=u,\x01auth=Bearer tok\x01\x01"]), None);
+        let mut silent = Exchange::new(Mechanism::Plain);
+        silent.initial_response(&b64(b"\0user\0pw")).unwrap();
+        assert!(silent.take_password().is_none());
     }
 
     #[test]

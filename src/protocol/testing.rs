@@ -32,7 +32,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
-use super::{DraftId, End, Farewell, Host, Origin, Protocol, Refused, Side};
+use super::{DraftId, End, Farewell, Host, Origin, Protocol, Refused, Secret, Side};
 use crate::archive::{Destination, Owner};
 
 /// Plays the script in every way; panics with the difference where something else happened than it says. Returns the
@@ -61,6 +61,14 @@ pub(crate) fn transcript(make: impl Fn() -> Box<dyn Protocol>, script: &str) -> 
         }
     }
     plain
+}
+
+/// What [`Host::learn`] hears of a script without expectations, whole and byte by byte.
+pub(crate) fn learnt(make: impl Fn() -> Box<dyn Protocol>, script: &str) -> Vec<(String, String)> {
+    let steps = parse(script);
+    let whole = play(make(), &steps, Check::Nothing, |bytes| vec![bytes]).learnt;
+    assert_eq!(play(make(), &steps, Check::Nothing, |bytes| bytes.chunks(1).collect()).learnt, whole, "byte by byte");
+    whole
 }
 
 /// A protocol and its recording host, fed as the real host would.
@@ -166,6 +174,8 @@ pub(crate) struct Recorder {
     pub(crate) fetched: u64,
     /// All messages that [`Host::not_kept`] and [`Host::not_kept_more`] counted.
     pub(crate) not_kept: u64,
+    /// What [`Host::learn`] was told: owner and password.
+    pub(crate) learnt: Vec<(String, String)>,
     refuse: Vec<String>,
     drafts: BTreeMap<DraftId, Draft>,
     last_draft: u32,
@@ -273,6 +283,14 @@ impl Host for Recorder {
 
     fn logged_in(&mut self, owner: &Owner) {
         self.other(format!("logged_in {}", name(owner)));
+    }
+
+    fn learns(&self) -> bool {
+        true
+    }
+
+    fn learn(&mut self, owner: &Owner, password: Secret) {
+        self.learnt.push((name(owner), String::from_utf8_lossy(password.bytes()).into_owned()));
     }
 
     fn logged_out(&mut self) {

@@ -279,7 +279,7 @@ impl Imap {
         let mut args = command.args();
         let mut mode = Mode::Line;
         let kind = match command.name.as_slice() {
-            b"LOGIN" => Kind::Login { user: args.string() },
+            b"LOGIN" => Kind::Login { user: args.string(), password: args.last().filter(|_| host.learns()) },
             b"AUTHENTICATE" => {
                 mode = Mode::AwaitChallenge;
                 command.exchange.take().map_or(Kind::Other, Kind::Authenticate)

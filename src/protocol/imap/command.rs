@@ -3,6 +3,8 @@
 //! Never judges grammar: what it cannot read is `None`, and the server's own answer decides. Knows where a literal may
 //! stand (at a token's start, outside quotes), so that text such as a password ending in `{1}` is never taken for one.
 
+use crate::protocol::Secret;
+
 /// `{n}`, `{n+}`, `~{n}`, `~{n+}` at the end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Literal {
@@ -161,6 +163,12 @@ impl<'a> Args<'a> {
                 (used > 0).then_some(value)
             }
         }
+    }
+
+    /// The next argument as a password, if it is the last one.
+    pub(super) fn last(&mut self) -> Option<Secret> {
+        let text = Secret::new(self.string()?);
+        if self.rest().is_some() { None } else { Secret::password(text.bytes()) }
     }
 
     /// The next argument in upper case.

@@ -61,6 +61,8 @@ pub struct Settings {
 pub struct Imap {
     settings: Settings,
     phase: Phase,
+    /// The client has got the server's greeting.
+    greeted: bool,
     /// The client's side is encrypted, or need not be.
     client_secure: bool,
     login: Option<Owner>,
@@ -107,6 +109,7 @@ impl Imap {
     pub fn new(settings: Settings) -> Imap {
         Imap {
             phase: Phase::Greeting,
+            greeted: false,
             client_secure: settings.listen_tls != TlsMode::StartTls,
             login: None,
             mailbox: None,
@@ -248,6 +251,7 @@ impl Protocol for Imap {
             }
             Side::Server => {
                 if let Phase::UpstreamHandshake { greeting } = std::mem::replace(&mut self.phase, Phase::Running) {
+                    self.greeted = true;
                     // Its capabilities were those before TLS; the client will ask.
                     let greeting = capability::filter_status(&greeting, self.capability_context(), false);
                     host.send(Side::Client, &greeting);
@@ -255,6 +259,10 @@ impl Protocol for Imap {
                 self.client_input(&[], host);
             }
         }
+    }
+
+    fn greeted(&self) -> bool {
+        self.greeted
     }
 
     fn outstanding(&self) -> bool {

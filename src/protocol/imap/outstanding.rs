@@ -6,7 +6,7 @@ use super::capture::Reading;
 use super::fetch::Item;
 use super::items::Wants;
 use crate::protocol::sasl::Exchange;
-use crate::protocol::{DraftId, Refused};
+use crate::protocol::{DraftId, Refused, Secret};
 
 /// A command that the server has not answered yet.
 pub(super) struct Pending {
@@ -18,7 +18,10 @@ impl Pending {
     /// Octets that are remembered of it.
     fn text_len(&self) -> usize {
         let name = match &self.kind {
-            Kind::Login { user: Some(name) } | Kind::Select { mailbox: name, .. } => name.len(),
+            Kind::Login { user, password } => {
+                user.as_ref().map_or(0, Vec::len) + password.as_ref().map_or(0, |password| password.bytes().len())
+            }
+            Kind::Select { mailbox: name, .. } => name.len(),
             _ => 0,
         };
         self.tag.len() + name
@@ -27,7 +30,7 @@ impl Pending {
     /// A login of which nobody could say whose it is.
     pub(super) fn names_nobody(&self) -> bool {
         match &self.kind {
-            Kind::Login { user } => user.as_ref().is_none_or(Vec::is_empty),
+            Kind::Login { user, .. } => user.as_ref().is_none_or(Vec::is_empty),
             Kind::Authenticate(exchange) => exchange.identity().is_none(),
             _ => false,
         }
@@ -38,6 +41,8 @@ pub(super) enum Kind {
     Other,
     Login {
         user: Option<Vec<u8>>,
+        /// If it is to be learnt.
+        password: Option<Secret>,
     },
     Authenticate(Exchange),
     Select {

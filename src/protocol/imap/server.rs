@@ -170,6 +170,7 @@ impl Imap {
                     self.phase = Phase::UpstreamStartTls { greeting: line.to_vec() };
                     host.send(Side::Server, &[STARTTLS_TAG, b" STARTTLS\r\n"].concat());
                 } else {
+                    self.greeted = true;
                     host.send(Side::Client, &capability::filter_status(line, self.capability_context(), true));
                 }
             }

@@ -34,6 +34,7 @@ pub(super) fn shared() -> Shared {
         imap_folders: ImapFolders::Mirror,
         on_archive_failure: OnArchiveFailure::Refuse,
         sync: true,
+        learn_logins: None,
         max_sessions: 1000,
         max_sessions_per_client: 200,
         max_message_size: 100 << 20,
@@ -51,19 +52,20 @@ fn run_with(listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorde
 }
 
 fn run_following(follow: Follow, listen_tls: TlsMode, upstream_tls: TlsMode, script: &str) -> Recorder {
-    let make = || {
-        let settings = Settings {
-            listen_tls,
-            upstream_tls,
-            default_domain: "example.org".to_string(),
-            folders: Arc::new(FolderRules::new(&shared())),
-            follow,
-            trouble: Arc::default(),
-            own_tag: "X".to_string(),
-        };
-        Box::new(Imap::new(settings)) as Box<dyn Protocol>
+    transcript(|| make(follow, listen_tls, upstream_tls), script)
+}
+
+fn make(follow: Follow, listen_tls: TlsMode, upstream_tls: TlsMode) -> Box<dyn Protocol> {
+    let settings = Settings {
+        listen_tls,
+        upstream_tls,
+        default_domain: "example.org".to_string(),
+        folders: Arc::new(FolderRules::new(&shared())),
+        follow,
+        trouble: Arc::default(),
+        own_tag: "X".to_string(),
     };
-    transcript(make, script)
+    Box::new(Imap::new(settings))
 }
 
 fn run(script: &str) -> Recorder {

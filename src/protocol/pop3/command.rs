@@ -1,5 +1,6 @@
 //! What a client's line asks for, as far as it decides how its reply is framed and what it means (RFC 1939, 2449, 5034, 6856).
 
+use super::super::Secret;
 use super::super::sasl::{Exchange, Mechanism, Rejected};
 
 /// `TOP` of so many lines or more passes for a whole message: some clients retrieve so (fetchmail asks for 99,999,999).
@@ -65,7 +66,8 @@ pub(super) enum Ask {
     Mechanisms,
     /// With the name.
     User(Vec<u8>),
-    Pass,
+    /// With the password, if it is to be learnt.
+    Pass(Option<Secret>),
     /// With the name.
     Apop(Vec<u8>),
     Auth(Exchange),
@@ -75,17 +77,17 @@ pub(super) enum Ask {
 impl Ask {
     /// Whether this is a step of a login.
     pub(super) fn is_login(&self) -> bool {
-        matches!(self, Ask::User(_) | Ask::Pass | Ask::Apop(_) | Ask::Auth(_) | Ask::Mechanisms)
+        matches!(self, Ask::User(_) | Ask::Pass(_) | Ask::Apop(_) | Ask::Auth(_) | Ask::Mechanisms)
     }
 }
 
 /// Reads a line without its ending. Lenient with blanks: a server may be as well, and of what it does not understand it says
-/// `-ERR`, which is framed alike for all.
-pub(super) fn parse(line: &[u8]) -> Command {
-    if line.iter().any(|&b| b == b'\r' || b == 0) {
+/// `-ERR`, which is framed alike for all. `learns`: whether a password is to be remembered.
+pub(super) fn parse(whole: &[u8], learns: bool) -> Command {
+    if whole.iter().any(|&b| b == b'\r' || b == 0) {
         return Command::Refuse("a command must not contain CR or NUL");
     }
-    let line = line.trim_ascii();
+    let line = whole.trim_ascii();
     let (verb, argument) = match line.iter().position(u8::is_ascii_whitespace) {
         Some(at) => (&line[..at], line[at..].trim_ascii_start()),
         None => (line, &b""[..]),
@@ -99,12 +101,12 @@ pub(super) fn parse(line: &[u8]) -> Command {
         b"XTND" => return Command::Refuse("XTND is not available"),
         b"USER" | b"APOP" if argument.len() > NAME_LEN_MAX => return Command::Refuse("the name is too long"),
         b"USER" => Ask::User(argument.to_vec()),
-        b"PASS" => Ask::Pass,
+        b"PASS" => Ask::Pass(password(whole).filter(|_| learns)),
         b"APOP" => {
             let digest = argument.iter().rposition(|&b| b == b' ').unwrap_or(0);
             Ask::Apop(argument[..digest].trim_ascii().to_vec())
         }
-        b"AUTH" => return auth(argument),
+        b"AUTH" => return auth(argument, learns),
         b"RETR" | b"DELE" | b"UIDL" | b"TOP" => return about_a_message(&verb, argument),
         b"LIST" | b"LANG" => listing_unless(argument),
         b"CAPA" => Ask::Capa,
@@ -136,13 +138,21 @@ fn about_a_message(verb: &[u8], argument: &[u8]) -> Command {
     })
 }
 
-fn auth(argument: &[u8]) -> Command {
+/// The password of `PASS password`, where all servers read the same: not with a blank too many, which some take for a part of it.
+fn password(line: &[u8]) -> Option<Secret> {
+    let text = line.get(b"PASS".len()..)?.strip_prefix(b" ")?;
+    let (first, last) = (text.first()?, text.last()?);
+    let plain = !first.is_ascii_whitespace() && !last.is_ascii_whitespace() && !line.starts_with(b" ");
+    Secret::password(text).filter(|_| plain)
+}
+
+fn auth(argument: &[u8], learns: bool) -> Command {
     let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let Some(name) = words.next() else { return Command::Forward(Ask::Mechanisms) };
     let Some(mechanism) = Mechanism::parse(name) else {
         return Command::Refuse("this mechanism cannot be used here");
     };
-    let mut exchange = Exchange::new(mechanism);
+    let mut exchange = Exchange::new(mechanism).learning(learns);
     let said = words.next().map_or(Ok(()), |initial| exchange.initial_response(initial));
     match (said, words.next()) {
         (Err(rejected), _) => Command::Reject(rejected),
@@ -169,7 +179,7 @@ mod tests {
     use super::*;
 
     fn forwarded(line: &str) -> Ask {
-        match parse(line.as_bytes()) {
+        match parse(line.as_bytes(), true) {
             Command::Forward(ask) => ask,
             other => panic!("{line}: {other:?}"),
         }
@@ -215,7 +225,7 @@ mod tests {
         }
         for verb in ["RETR", "DELE", "UIDL", "TOP"] {
             let long = format!("{verb} {}1", "0".repeat(40));
-            assert!(matches!(parse(long.as_bytes()), Command::Refuse(_)));
+            assert!(matches!(parse(long.as_bytes(), true), Command::Refuse(_)));
         }
         assert!(matches!(forwarded("DELE 1 2"), Ask::Delete(Target { text, number: None }) if text == b"1 2"));
     }
@@ -226,7 +236,20 @@ mod tests {
         assert!(matches!(forwarded("apop me too 0123"), Ask::Apop(name) if name == b"me too"));
         assert!(matches!(forwarded("APOP me"), Ask::Apop(name) if name.is_empty()));
         let long = format!("USER {}", "x".repeat(2000));
-        assert!(matches!(parse(long.as_bytes()), Command::Refuse(_)));
+        assert!(matches!(parse(long.as_bytes(), true), Command::Refuse(_)));
+    }
+
+    #[test]
+    fn a_password_is_read_where_it_is_to_be_learnt_and_cannot_be_read_in_two_ways() {
+        let read = |line: &[u8], learns| match parse(line, learns) {
+            Command::Forward(Ask::Pass(password)) => password.map(|password| password.bytes().to_vec()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(b"pass two  words", true), Some(b"two  words".to_vec()));
+        assert_eq!(read(b"PASS x", false), None);
+        for line in [&b"PASS  x"[..], b"PASS x ", b" PASS x", b"PASS\tx", b"PASS", b"PASS ", b"PASS x\t"] {
+            assert_eq!(read(line, true), None, "{line:?}");
+        }
     }
 
     #[test]
@@ -234,9 +257,9 @@ mod tests {
         for line in
             ["XTND XMIT", "AUTH GSSAPI", "AUTH SCRAM-SHA-1-PLUS", "AUTH PLAIN = more", "STLS now", "NO\rOP", "N\0"]
         {
-            assert!(matches!(parse(line.as_bytes()), Command::Refuse(_)), "{line}");
+            assert!(matches!(parse(line.as_bytes(), true), Command::Refuse(_)), "{line}");
         }
-        assert!(matches!(parse(b"AUTH PLAIN ???"), Command::Reject(_)));
-        assert!(matches!(parse(b"stls"), Command::Stls));
+        assert!(matches!(parse(b"AUTH PLAIN ???", true), Command::Reject(_)));
+        assert!(matches!(parse(b"stls", true), Command::Stls));
     }
 }

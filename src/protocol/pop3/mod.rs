@@ -77,6 +77,8 @@ pub fn refusal(text: &str) -> Vec<u8> {
 pub struct Pop3 {
     settings: Settings,
     stage: Stage,
+    /// The client has got the server's greeting.
+    greeted: bool,
     ended: bool,
     /// The client knows why the session ends.
     told: bool,
@@ -152,6 +154,7 @@ impl Pop3 {
         Pop3 {
             settings,
             stage: Stage::Greeting,
+            greeted: false,
             ended: false,
             told: false,
             client_tls: false,
@@ -212,7 +215,7 @@ impl Pop3 {
         if self.client_turn {
             return self.sasl_line(host);
         }
-        match command::parse(self.command.text()) {
+        match command::parse(self.command.text(), host.learns()) {
             Command::Forward(Ask::Delete(target)) => self.delete(target, host),
             Command::Forward(Ask::Quit) if self.asked.iter().any(Asked::keeps_from_quitting) => {}
             command => self.run(command, host),
@@ -234,7 +237,7 @@ impl Pop3 {
             Command::Stls => self.refuse_line("STLS is not available", host),
             Command::Forward(ask) if ask.is_login() && self.view().before_tls => {
                 // Clients that go on with PASS all the same have been told of already.
-                if !matches!(ask, Ask::Pass | Ask::Mechanisms) {
+                if !matches!(ask, Ask::Pass(_) | Ask::Mechanisms) {
                     host.login_failed("the client asked for it without STLS");
                 }
                 self.refuse_line("STLS has to come before a login", host);
@@ -386,7 +389,10 @@ impl Protocol for Pop3 {
 
     fn tls_started(&mut self, side: Side, host: &mut dyn Host) {
         match (side, std::mem::replace(&mut self.stage, Stage::Open)) {
-            (Side::Server, Stage::ServerTls(greeting)) => host.send(Side::Client, &greeting),
+            (Side::Server, Stage::ServerTls(greeting)) => {
+                self.greeted = true;
+                host.send(Side::Client, &greeting);
+            }
             (Side::Client, Stage::ClientTls) => {
                 // Nothing said before counts (RFC 2595, section 4).
                 self.client_tls = true;
@@ -394,6 +400,10 @@ impl Protocol for Pop3 {
             }
             (_, stage) => self.stage = stage,
         }
+    }
+
+    fn greeted(&self) -> bool {
+        self.greeted
     }
 
     fn outstanding(&self) -> bool {

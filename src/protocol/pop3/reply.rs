@@ -1,7 +1,9 @@
 //! The server's stream: which command a reply is for, where it ends, and what becomes of it.
 
 use super::super::dot::{Event, TERMINATOR, Unstuffer};
-use super::super::{DraftId, End, Farewell, Host, Protocol as _, Refused, Side, WORDS_WITHHELD, response_code};
+use super::super::{
+    DraftId, End, Farewell, Host, Protocol as _, Refused, Side, WORDS_WITHHELD, logged_in, response_code,
+};
 use super::capability;
 use super::command::{Ask, Target};
 use super::own::{label, uid_said};
@@ -210,19 +212,20 @@ impl Pop3 {
 
     fn greeting(&mut self, line: &[u8], ok: bool, host: &mut dyn Host) {
         if !ok {
-            let why = format!("server greeted with {}", quote(line));
             if line.get(..4).is_some_and(|status| status.eq_ignore_ascii_case(b"-ERR")) {
                 // Its own reason is better than any of ours.
                 host.send(Side::Client, line);
                 self.told = true;
-                return self.fault(why, host);
+                return self.fault(format!("server greeted with {}", quote(line)), host);
             }
+            let why = format!("this is no POP3 server: it greets with {}", quote(line));
             return self.turn_away(NO_SERVER, why, host);
         }
         if self.settings.upstream_tls == TlsMode::StartTls {
             self.stage = Stage::Stls(line.to_vec());
             host.send(Side::Server, b"STLS\r\n");
         } else {
+            self.greeted = true;
             host.send(Side::Client, line);
         }
     }
@@ -238,21 +241,28 @@ impl Pop3 {
 
     /// `+OK` to what was asked first.
     fn accepted(&mut self, line: &[u8], host: &mut dyn Host) {
-        let Some(Asked::Server(ask)) = self.asked.front() else { return };
+        let Some(Asked::Server(ask)) = self.asked.front_mut() else { return };
+        let mut password = None;
         let name = match ask {
             Ask::User(name) => {
                 self.user = Some(name.clone());
                 None
             }
-            Ask::Pass => Some(self.user.clone()),
+            Ask::Pass(given) => {
+                password = given.take();
+                Some(self.user.clone())
+            }
             Ask::Apop(name) => Some(Some(name.clone())),
-            Ask::Auth(exchange) => Some(exchange.identity().map(<[u8]>::to_vec)),
+            Ask::Auth(exchange) => {
+                password = exchange.take_password();
+                Some(exchange.identity().map(<[u8]>::to_vec))
+            }
             _ => None,
         };
         match name {
             Some(Some(name)) if !name.is_empty() => {
                 let owner = Owner::new(&name, &self.settings.default_domain);
-                host.logged_in(&owner);
+                logged_in(&name, &owner, password, host);
                 self.owner = Some(owner);
                 self.seen = Seen::default();
             }
@@ -324,7 +334,7 @@ impl Pop3 {
 
     /// `-ERR` to what was asked first.
     fn denied(&mut self, line: &[u8], host: &mut dyn Host) {
-        if let Some(Asked::Server(Ask::User(_) | Ask::Pass | Ask::Apop(_) | Ask::Auth(_))) = self.asked.front() {
+        if let Some(Asked::Server(Ask::User(_) | Ask::Pass(_) | Ask::Apop(_) | Ask::Auth(_))) = self.asked.front() {
             host.login_failed(&format!("the server refused it{}", response_code(line)));
         }
         match self.asked.front() {

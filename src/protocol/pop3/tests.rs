@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
 
-use super::super::testing::{Recorder, Session, transcript};
+use super::super::testing::{Recorder, Session, learnt, transcript};
 use super::*;
 
 /// What a client is told whose reply will not come.

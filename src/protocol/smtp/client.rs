@@ -11,7 +11,7 @@ use crate::config::TlsMode;
 use crate::logging::escape;
 use crate::protocol::line::{LineBuffer, trim_ending};
 use crate::protocol::sasl::{Exchange, Mechanism, Rejected};
-use crate::protocol::{DraftId, End, Host, Side};
+use crate::protocol::{DraftId, End, Host, Side, logged_in};
 
 /// What the client's next bytes are.
 pub(super) enum Input {
@@ -164,7 +164,7 @@ impl Smtp {
             }
             Verb::Lhlo => self.answer(b"500 5.5.1 This is SMTP, not LMTP\r\n", host),
             Verb::StartTls => self.starttls(argument, host),
-            Verb::Mail | Verb::Auth if !self.greeted && self.client_tls => {
+            Verb::Mail | Verb::Auth if !self.client_greeted && self.client_tls => {
                 self.answer(b"503 5.5.1 Send EHLO first\r\n", host);
             }
             Verb::Auth => self.auth(line, argument, host),
@@ -173,7 +173,7 @@ impl Smtp {
             Verb::Data => self.data(line, host),
             Verb::Bdat => self.bdat(line, argument, host),
             Verb::Ehlo | Verb::Helo => {
-                self.greeted = true;
+                self.client_greeted = true;
                 self.ask(line, if verb == Verb::Ehlo { Asked::Ehlo } else { Asked::Reset }, host);
             }
             Verb::Rset => self.ask(line, Asked::Reset, host),
@@ -233,7 +233,7 @@ impl Smtp {
             host.login_failed(&format!("mechanism refused: {shown}"));
             return self.answer(b"504 5.5.4 Authentication mechanism not supported\r\n", host);
         };
-        let mut exchange = Exchange::new(mechanism);
+        let mut exchange = Exchange::new(mechanism).learning(host.learns());
         if let Some(Err(Rejected(why))) = initial.map(|initial| exchange.initial_response(initial)) {
             host.login_failed(why);
             return self.answer(format!("535 5.7.8 Authentication refused: {why}\r\n"), host);
@@ -281,7 +281,7 @@ impl Smtp {
     pub(super) fn client_tls_started(&mut self, host: &mut dyn Host) {
         self.stage = Stage::Open;
         self.client_tls = true;
-        self.greeted = false;
+        self.client_greeted = false;
         self.hidden_mechanisms.clear();
         let open = self.transaction.open || self.chunking.is_some();
         self.forget_transaction(host);
@@ -306,11 +306,12 @@ impl Smtp {
     }
 
     /// The server accepted this login.
-    pub(super) fn set_login(&mut self, identity: Option<&[u8]>, host: &mut dyn Host) {
-        self.login = identity.map(|name| Owner::new(name, &self.settings.default_domain));
-        match &self.login {
-            Some(owner) => host.logged_in(owner),
-            None => host.note("a login succeeded that named nobody: the envelope decides who gets a copy"),
+    pub(super) fn set_login(&mut self, mut exchange: Exchange, host: &mut dyn Host) {
+        let password = exchange.take_password();
+        self.login = exchange.identity().map(|name| Owner::new(name, &self.settings.default_domain));
+        match (exchange.identity(), &self.login) {
+            (Some(name), Some(owner)) => logged_in(name, owner, password, host),
+            _ => host.note("a login succeeded that named nobody: the envelope decides who gets a copy"),
         }
     }
 }

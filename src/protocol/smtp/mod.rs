@@ -63,6 +63,8 @@ pub struct Settings {
 pub struct Smtp {
     settings: Settings,
     stage: Stage,
+    /// The client has got the server's greeting, which was no refusal.
+    server_greeted: bool,
     /// What the client's next bytes are.
     input: Input,
     client_line: LineBuffer,
@@ -84,7 +86,7 @@ pub struct Smtp {
     /// The client's TLS was started by its STARTTLS.
     client_tls: bool,
     /// The client has said EHLO or HELO (since TLS).
-    greeted: bool,
+    client_greeted: bool,
     login: Option<Owner>,
     /// Mechanisms, in upper case, that were taken out of the last reply to EHLO.
     hidden_mechanisms: Vec<Vec<u8>>,
@@ -126,6 +128,7 @@ impl Smtp {
         Smtp {
             settings,
             stage,
+            server_greeted: false,
             input: Input::Command,
             client_line: LineBuffer::new(CLIENT_LINE_LEN_MAX),
             line_waits: false,
@@ -137,7 +140,7 @@ impl Smtp {
             in_reply: false,
             pending,
             client_tls: false,
-            greeted: false,
+            client_greeted: false,
             login: None,
             hidden_mechanisms: Vec::new(),
             transaction: Transaction::none(),
@@ -227,11 +230,16 @@ impl Protocol for Smtp {
         match (side, self.stage) {
             (Side::Server, Stage::Upstream(Upstream::Handshake)) => {
                 self.stage = Stage::Open;
+                self.server_greeted = true;
                 host.send(Side::Client, &std::mem::take(&mut self.greeting));
             }
             (Side::Client, Stage::ClientHandshake) => self.client_tls_started(host),
             _ => {}
         }
+    }
+
+    fn greeted(&self) -> bool {
+        self.server_greeted
     }
 
     fn outstanding(&self) -> bool {

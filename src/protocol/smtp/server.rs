@@ -122,7 +122,7 @@ impl Smtp {
                     "the server sent a line that is no reply".to_owned()
                 }
                 // Nothing has been said to it that it could repeat.
-                _ => format!("the server sent a line that is no reply: {}", quote(line)),
+                _ => format!("this is no SMTP server: it says {}", quote(line)),
             };
             return self.fault(why, host);
         };
@@ -164,6 +164,7 @@ impl Smtp {
         }
         match asked {
             // It has heard nothing yet that it could repeat.
+            Asked::Greeting if code.positive() => self.server_greeted = true,
             Asked::Greeting if code.negative() => host.refused(&format!("the server greets with {}", quote(line))),
             _ if code == Code(421) => host.refused(&format!("the server leaves: {}", reply::codes(line))),
             _ => {}
@@ -241,7 +242,7 @@ impl Smtp {
             sasl.exchange.challenge(reply::text(trim_ending(line)));
             self.input = Input::Sasl(sasl);
         } else if code.positive() {
-            self.set_login(sasl.exchange.identity(), host);
+            self.set_login(sasl.exchange, host);
         } else {
             host.login_failed(&format!("the server refused it: {}", reply::codes(line)));
         }

@@ -9,7 +9,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 
 use mailstore::archive::{Destination, Owner};
-use mailstore::protocol::{DraftId, End, Host, Origin, Refused, Side};
+use mailstore::protocol::{DraftId, End, Host, Origin, Refused, Secret, Side};
 
 use crate::kinds::Kind;
 use crate::peers::{Heard, ImapClient, SmtpServer};
@@ -241,6 +241,20 @@ impl Host for Watcher {
         let is_name = |secret: &Vec<u8>| owner.user().windows(secret.len()).any(|part| part == secret);
         self.secrets = if secrets.iter().any(is_name) { Vec::new() } else { secrets };
         self.login = Some(owner.clone());
+    }
+
+    fn learns(&self) -> bool {
+        true
+    }
+
+    fn learn(&mut self, owner: &Owner, password: Secret) {
+        assert_eq!(self.login.as_ref(), Some(owner), "a password of a login that there is not");
+        let octets = password.bytes();
+        assert!(
+            !octets.is_empty() && !octets.iter().any(|b| matches!(b, 0 | b'\r' | b'\n')),
+            "no password: {octets:?}"
+        );
+        self.did(format_args!("learn {octets:?}"));
     }
 
     fn refused(&mut self, what: &str) {

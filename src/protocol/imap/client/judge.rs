@@ -129,7 +129,7 @@ impl Imap {
             // Its octets would pass unread.
             return Verdict::Refuse("BAD an initial response is no literal".to_string());
         }
-        let mut exchange = Exchange::new(mechanism);
+        let mut exchange = Exchange::new(mechanism).learning(host.learns());
         let initial = args.string().map_or(Ok(()), |mut base64| {
             let judged = exchange.initial_response(&base64);
             base64.fill(0);

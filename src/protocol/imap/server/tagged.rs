@@ -4,7 +4,7 @@ use super::is_status;
 use crate::archive::Owner;
 use crate::protocol::imap::outstanding::{Kind, Pending};
 use crate::protocol::imap::{Imap, Phase, capability, not_archived, refusal};
-use crate::protocol::{End, Host, Side, response_code};
+use crate::protocol::{End, Host, Secret, Side, logged_in, response_code};
 
 impl Imap {
     pub(super) fn tagged(&mut self, tag: &[u8], status: &[u8], line: &[u8], host: &mut dyn Host) {
@@ -59,15 +59,16 @@ impl Imap {
             // A client may say DONE and IDLE again before the first one is answered.
             Kind::Idle { .. } if self.commands.has_idle() => {}
             Kind::Idle { .. } => self.client.idle_over(),
-            Kind::Login { user } => {
+            Kind::Login { user, password } => {
                 if let (true, Some(user)) = (ok, user) {
-                    self.logged_in(&user, host);
+                    self.logged_in(&user, password, host);
                 }
             }
-            Kind::Authenticate(exchange) => {
+            Kind::Authenticate(mut exchange) => {
                 self.client.exchange_over();
+                let password = exchange.take_password();
                 if let (true, Some(user)) = (ok, exchange.identity()) {
-                    self.logged_in(user, host);
+                    self.logged_in(user, password, host);
                 }
             }
             // Not understood, so not done: the mailbox is still the one it was.
@@ -96,9 +97,9 @@ impl Imap {
         }
     }
 
-    fn logged_in(&mut self, user: &[u8], host: &mut dyn Host) {
+    fn logged_in(&mut self, user: &[u8], password: Option<Secret>, host: &mut dyn Host) {
         let owner = Owner::new(user, &self.settings.default_domain);
-        host.logged_in(&owner);
+        logged_in(user, &owner, password, host);
         self.login = Some(owner);
     }
 

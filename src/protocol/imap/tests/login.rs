@@ -207,3 +207,37 @@ fn a_login_that_fails_is_told_without_what_was_typed() {
         ["login failed: the server refused it [AUTHENTICATIONFAILED]", "login failed: the server refused it"]
     );
 }
+
+#[test]
+fn what_is_learnt_of_logins() {
+    let learnt = |lines: &[&str]| {
+        let make = || make(Follow::No, TlsMode::None, TlsMode::Implicit);
+        crate::protocol::testing::learnt(make, &format!("S: * OK ready\n{}", lines.join("\n")))
+    };
+    for (lines, password) in [
+        (&[r"C: a LOGIN Joe pa\\ss", "S: a OK in"][..], r"pa\ss"),
+        (&[r#"C: a LOGIN "joe" "pa\\"s {1}""#, "S: a OK in"], "pa\"s {1}"),
+        (&[r"C: a login {3+}\r\njoe {4+}\r\npa s\r\n", "S: a OK in"], "pa s"),
+        (&["C: a LOGIN {3}", "S: + go on", "C: joe {2}", "S: + go on", "C: pw", "S: a OK in"], "pw"),
+        (&["C: a AUTHENTICATE PLAIN AGpvZQBwdw==", "S: a OK in"], "pw"),
+        (&["C: a AUTHENTICATE PLAIN", "S: + ", "C: AGpvZQBwdw==", "S: a OK in"], "pw"),
+        (
+            &["C: a AUTHENTICATE LOGIN", "S: + VXNlcm5hbWU6", "C: am9l", "S: + UGFzc3dvcmQ6", "C: cHc=", "S: a OK in"],
+            "pw",
+        ),
+        (&["C: a LOGIN joe no", "S: a NO no", "C: b LOGIN joe yes", "S: b OK in"], "yes"),
+    ] {
+        assert_eq!(learnt(lines), [("joe@example.org".to_owned(), password.to_owned())], "{lines:?}");
+    }
+    for lines in [
+        ["C: a LOGIN joe no", "S: a NO no"],
+        ["C: a LOGIN joe \"\"", "S: a OK in"],
+        ["C: a LOGIN joe pw more", "S: a OK in"],
+        ["C: a LOGIN joe \"pw\"more", "S: a OK in"],
+        ["C: a LOGIN joe*root pw", "S: a OK in"],
+        ["C: a AUTHENTICATE XOAUTH2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgdAEB", "S: a OK in"],
+        ["C: a AUTHENTICATE PLAIN Ym9zcwBqb2UAcHc=", "S: a OK in"],
+    ] {
+        assert_eq!(learnt(&lines), [], "{lines:?}");
+    }
+}

@@ -32,7 +32,7 @@ fn a_server_that_does_not_greet() {
     play(
         "S: * OK imap
          -> C: -ERR [SYS/TEMP] the mail server cannot be used now, come back later
-         -> end fault server greeted with ...",
+         -> end fault this is no POP3 server: it greets with ...",
     );
     play(
         "S: +OK re\\

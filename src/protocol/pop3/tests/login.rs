@@ -309,3 +309,28 @@ fn the_list_of_mechanisms_is_filtered() {
          -> C: -ERR",
     );
 }
+
+#[test]
+fn what_is_learnt_of_logins() {
+    let make = || -> Box<dyn Protocol> { Box::new(Pop3::new(settings(TlsMode::None, TlsMode::Implicit))) };
+    let learnt = |script: &str| learnt(make, &format!("S: +OK ready\n{script}"));
+    let me = |password: &str| vec![("me@example.com".to_owned(), password.to_owned())];
+    assert_eq!(learnt("C: USER me\nC: PASS two  words\nS: +OK\nS: +OK in"), me("two  words"));
+    assert_eq!(learnt("C: AUTH PLAIN AG1lAHB3\nS: +OK in"), me("pw"));
+    assert_eq!(learnt("C: AUTH LOGIN\nS: + VXNlcm5hbWU6\nC: bWU=\nS: + UGFzc3dvcmQ6\nC: cHc=\nS: +OK in"), me("pw"));
+    // Refused, and then right; another user's password does not become his.
+    assert_eq!(
+        learnt("C: USER me\nC: PASS no\nS: +OK\nS: -ERR no\nC: USER me\nC: PASS yes\nS: +OK\nS: +OK in"),
+        me("yes")
+    );
+    for script in [
+        "C: USER me\nC: PASS no\nS: +OK\nS: -ERR no",
+        "C: APOP me 0123456789abcdef\nS: +OK in",
+        "C: USER me*root\nC: PASS pw\nS: +OK\nS: +OK in",
+        "C: USER me\nC: PASS pw \nS: +OK\nS: +OK in",
+        // boss, me, pw.
+        "C: AUTH PLAIN Ym9zcwBtZQBwdw==\nS: +OK in",
+    ] {
+        assert_eq!(learnt(script), [], "{script}");
+    }
+}

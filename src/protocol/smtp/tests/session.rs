@@ -521,3 +521,21 @@ fn a_server_that_will_not_serve_is_told_of_with_its_reason() {
     );
     assert_eq!(left.notes, ["refused: the server leaves: 421 4.7.0"]);
 }
+
+#[test]
+fn what_is_learnt_of_logins() {
+    let learnt =
+        |script: &str| crate::protocol::testing::learnt(|| make(settings()), &format!("S: 220 ready\n{script}"));
+    let me = [("me@home.example".to_owned(), "pw".to_owned())];
+    assert_eq!(learnt("C: AUTH PLAIN AG1lAHB3\nS: 235 yes"), me);
+    assert_eq!(learnt("C: AUTH PLAIN\nS: 334 \nC: AG1lAHB3\nS: 235 yes"), me);
+    assert_eq!(learnt("C: AUTH LOGIN TWU=\nS: 334 UGFzc3dvcmQ6\nC: cHc=\nS: 235 yes"), me);
+    for script in [
+        "C: AUTH PLAIN AG1lAHB3\nS: 535 no",
+        "C: AUTH PLAIN Ym9zcwBtZQBwdw==\nS: 235 yes",
+        "C: AUTH CRAM-MD5\nS: 334 PDE+\nC: bWUgMDEyMw==\nS: 235 yes",
+        "C: AUTH XOAUTH2 dXNlcj1tZQFhdXRoPUJlYXJlciB0AQE=\nS: 235 yes",
+    ] {
+        assert_eq!(learnt(script), [], "{script}");
+    }
+}
