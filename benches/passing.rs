@@ -88,6 +88,7 @@ fn imap_session() -> (imap::Imap, Null) {
         imap_folders: mailstore::config::ImapFolders::Mirror,
         on_archive_failure: mailstore::config::OnArchiveFailure::Refuse,
         sync: true,
+        learn_logins: None,
         max_sessions: 1,
         max_sessions_per_client: 1,
         max_message_size: u64::MAX,

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod cli;
 pub mod config;
+pub mod learn;
 pub mod logging;
 pub mod net;
 pub mod protocol;

@@ -4,6 +4,8 @@
 //! shown. Whatever a message holds, it stays one line: control characters are written `\xNN`. Peers' bytes are put
 //! through [`escape`] before they get into a message, so that they cannot imitate its fields either.
 
+mod seldom;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
@@ -12,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use env_logger::Target;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+pub use seldom::Seldom;
 
 /// The target of the lines that scripts wait for (the listeners, `ready`): shown at `info` whatever the key `log` says.
 pub const READY_TARGET: &str = "mailstore::ready";
@@ -91,6 +95,11 @@ fn escape_up_to(len_max: usize, bytes: &[u8], plain: &[u8]) -> String {
         out.push_str("...");
     }
     out
+}
+
+/// `1 session`, `2 sessions`.
+pub fn counted(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// `env_logger` with a level that can change while it runs, which its own filters cannot.
@@ -283,6 +292,11 @@ mod tests {
         assert_eq!(escape(b"a b\tc\\\"d\r\n\x00\x7f\xff"), "a\\x20b\\x09c\\x5c\\x22d\\x0d\\x0a\\x00\\x7f\\xff");
         assert_eq!(escape(&[b'a'; 200]), "a".repeat(200));
         assert_eq!(escape(&[b'a'; 201]), format!("{}...", "a".repeat(200)));
+    }
+
+    #[test]
+    fn one_is_one() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "session")), ["0 sessions", "1 session", "2 sessions"]);
     }
 
     #[test]

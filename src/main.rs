@@ -34,7 +34,14 @@ fn test(file: &Path) -> ExitCode {
     server::confine();
     let tried = config::load(file).and_then(|config| server::check::test(&config).map(|()| config));
     match tried {
-        Ok(config) => print(&config.proxies.iter().map(|proxy| format!("{proxy}\n")).collect::<String>()),
+        Ok(config) => {
+            for doubt in &config.warnings {
+                let _ = writeln!(io::stderr(), "warning: {doubt}");
+            }
+            // Standard output has one line a proxy, for scripts.
+            let _ = writeln!(io::stderr(), "{}", config.shared);
+            print(&config.proxies.iter().map(|proxy| format!("{proxy}\n")).collect::<String>())
+        }
         Err(faults) => {
             complain(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), ExitCode::FAILURE)
         }

@@ -320,6 +320,7 @@ fn forged_lines() -> Vec<u8> {
 #[track_caller]
 fn nothing_is_forged(log: &str) {
     let texts = [
+        " MailStore ",
         " listening on ",
         "ready",
         " opened client=",
@@ -335,6 +336,8 @@ fn nothing_is_forged(log: &str) {
         " refused a recipient that ",
         " refused a sender that ",
         " cannot be reached: ",
+        " cannot be used: ",
+        " can be used again",
         " a login succeeded that named nobody",
         " closed its connection without TLS",
         " a message ",

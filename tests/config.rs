@@ -71,6 +71,7 @@ const CONTRACT: &[(Place, &str, &str)] = &[
     (Place::Shared, "imap_folders", "mirror"),
     (Place::Shared, "on_archive_failure", "refuse"),
     (Place::Shared, "sync", "yes"),
+    (Place::Shared, "learn_logins", "none"),
     (Place::Shared, "max_sessions", "1000"),
     (Place::Shared, "max_sessions_per_client", "200"),
     (Place::Shared, "max_message_size", "100M"),
@@ -123,6 +124,7 @@ fn the_defaults_have_their_meaning() {
     assert_eq!(shared.imap_folders, ImapFolders::Mirror);
     assert_eq!(shared.on_archive_failure, OnArchiveFailure::Refuse);
     assert!(shared.sync);
+    assert_eq!(shared.learn_logins, None);
     assert_eq!((shared.max_sessions, shared.max_sessions_per_client), (1000, 200));
     assert_eq!(shared.max_message_size, 100 << 20);
     assert_eq!(shared.login_timeout, Duration::from_secs(60));
@@ -148,7 +150,7 @@ fn every_key_is_taken() {
     let config = site
         .load(
             "[mailstore]\nspool = /srv/mail\nmaildir = %u\ndefault_domain = Example.COM\nsent_folder =\nskip_folders = Junk, A B\n\
-             imap_folders = Flat\non_archive_failure = pass\nsync = no\nmax_sessions = 5\nmax_sessions_per_client = 4\n\
+             imap_folders = Flat\non_archive_failure = pass\nsync = no\nlearn_logins = logins/passwd\nmax_sessions = 5\nmax_sessions_per_client = 4\n\
              max_message_size = 64K\nlogin_timeout = 10\nidle_timeout = 1h\nshutdown_grace = 0s\nuser = root\ngroup = root\nlog = DEBUG\n\
              [smtp:MX]\nlisten = 127.0.0.1:25, [::1]:25\nlisten_tls = starttls\ncertificate = fullchain.pem\nprivate_key = privkey.pem\n\
              upstream = [2001:db8::1]:25\nupstream_tls = none\nupstream_ca = authority.pem\ndefault_domain = Example.org\n\
@@ -167,6 +169,7 @@ fn every_key_is_taken() {
         (shared.imap_folders, shared.on_archive_failure, shared.sync),
         (ImapFolders::Flat, OnArchiveFailure::Pass, false)
     );
+    assert_eq!(shared.learn_logins, Some(site.folder.path().join("logins/passwd")));
     assert_eq!((shared.max_sessions, shared.max_sessions_per_client, shared.max_message_size), (5, 4, 65536));
     assert_eq!(
         (shared.login_timeout.as_secs(), shared.idle_timeout.as_secs(), shared.shutdown_grace.as_secs()),
@@ -193,7 +196,7 @@ fn every_key_is_taken() {
 #[test]
 fn what_was_understood_is_told_in_a_line() {
     let config = good(
-        "[mailstore]\nspool = /srv/mail\nuser = root\nskip_folders =\n\
+        "[mailstore]\nspool = /srv/mail\nlearn_logins = /srv/logins/passwd\nuser = root\nskip_folders =\n\
          [pop3:office]\nlisten = 127.0.0.1:1110, [::1]:1110\nlisten_tls = starttls\ncertificate = fullchain.pem\nprivate_key = privkey.pem\n\
          upstream = pop.example.com:995\n\
          [smtp]\nlisten = 127.0.0.1:25\nupstream = [::1]:2525\nupstream_tls = none\nkeep = recipients\nlocal_domains = a.example, b.example\n",
@@ -209,7 +212,7 @@ fn what_was_understood_is_told_in_a_line() {
     assert_eq!(
         config.shared.to_string(),
         "mailstore: spool /srv/mail, maildir %d/%n, sent mail in Sent, skipped folders none, imap_folders mirror, \
-         on_archive_failure refuse, sync yes, run as root"
+         on_archive_failure refuse, sync yes, learn_logins /srv/logins/passwd, run as root"
     );
 }
 
@@ -475,6 +478,87 @@ fn addresses_asked_for_twice() {
             "FILE: [smtp] listen: [::1]:25 is taken by [smtp] already; give each address once (line 8)",
         ],
     );
+}
+
+/// The warnings that this is taken with.
+#[track_caller]
+fn warnings(text: impl AsRef<str>, right: &[&str]) {
+    let site = Site::new();
+    let config = site.load(text.as_ref()).unwrap();
+    let told = config.warnings.iter().map(|doubt| doubt.to_string().replace(site.file().to_str().unwrap(), "FILE"));
+    assert_eq!(told.collect::<Vec<_>>(), right);
+}
+
+#[test]
+fn keys_without_effect_are_told_and_taken() {
+    warnings(
+        "[smtp]\nlisten = 127.0.0.1:25\ncertificate = fullchain.pem\nprivate_key = privkey.pem\nupstream = a:25\nupstream_tls = none\n\
+         upstream_ca = authority.pem\nlocal_domains = a.example\n",
+        &[
+            "FILE: [smtp] certificate: has no effect while listen_tls is none: clients get no TLS; write listen_tls = implicit or starttls, or leave this line out (line 3)",
+            "FILE: [smtp] private_key: has no effect while listen_tls is none: clients get no TLS; write listen_tls = implicit or starttls, or leave this line out (line 4)",
+            "FILE: [smtp] upstream_ca: has no effect while upstream_tls is none: the server is not asked for TLS; write upstream_tls = implicit or starttls, or leave this line out (line 7)",
+            "FILE: [smtp] local_domains: has no effect while keep is sender; write keep = recipients or both, or leave this line out (line 8)",
+        ],
+    );
+    warnings(format!("{LEAST}certificate =\nupstream_ca = authority.pem\n"), &[]);
+    warnings(SHIPPED, &[]);
+    warnings(switched_on(|_| true), &[]);
+}
+
+#[test]
+fn a_server_that_is_this_program_itself() {
+    let proxies = |upstreams: &[(&str, &str)]| -> String {
+        let section = |(n, (listen, upstream)): (usize, &(&str, &str))| {
+            format!("[imap:{n}]\nlisten = {listen}\nupstream = {upstream}\n")
+        };
+        upstreams.iter().enumerate().map(section).collect()
+    };
+    const CIRCLE: &str = "listens: it would connect to itself for ever; name the real server (line 3)";
+    faults(
+        proxies(&[("127.0.0.1:143", "127.0.0.1:143")]),
+        &[&format!("FILE: [imap:0] upstream: 127.0.0.1:143 is where this proxy itself {CIRCLE}")],
+    );
+    faults(
+        proxies(&[("[::1]:143", "127.0.0.1:144"), ("127.0.0.1:144", "[::1]:143")]),
+        &[
+            &format!("FILE: [imap:0] upstream: 127.0.0.1:144 is where [imap:1] {CIRCLE}"),
+            &format!("FILE: [imap:1] upstream: [::1]:143 is where [imap:0] {}", CIRCLE.replace('3', "6")),
+        ],
+    );
+    for (listen, upstream) in [
+        ("0.0.0.0:143", "127.0.0.1:143"),
+        ("127.0.0.1:143", "localhost:143"),
+        ("[::]:143", "[::1]:143"),
+        ("127.0.0.1:143", "0.0.0.0:143"),
+    ] {
+        warnings(
+            proxies(&[(listen, upstream)]),
+            &[&format!("FILE: [imap:0] upstream: {upstream} seems to be where this proxy itself {CIRCLE}")],
+        );
+    }
+    let own = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let named = Site::new().load(proxies(&[("0.0.0.0:143, [::]:143", &format!("{own}:143"))]));
+    // A machine whose own name does not lead to it cannot tell.
+    if std::net::ToSocketAddrs::to_socket_addrs(&(own.as_str(), 0)).is_ok() {
+        assert_eq!(named.unwrap().warnings.len(), 1, "{own}");
+    }
+    warnings(
+        proxies(&[("127.0.0.1:143", "127.0.0.1:144"), ("127.0.0.1:144", "mail.example.com:993")]),
+        &[
+            "FILE: [imap:0] upstream: 127.0.0.1:144 is where [imap:1] listens: what passes is kept by both; name the real server (line 3)",
+        ],
+    );
+    // A server beside it, on another port or another address; a free port.
+    for (listen, upstream) in [
+        ("127.0.0.1:143", "127.0.0.1:144"),
+        ("192.0.2.1:143", "127.0.0.1:143"),
+        ("127.0.0.1:0", "127.0.0.1:143"),
+        ("0.0.0.0:143", "192.0.2.1:143"),
+        ("0.0.0.0:143", "[::1]:143"),
+    ] {
+        warnings(proxies(&[(listen, upstream)]), &[]);
+    }
 }
 
 // The file that comes with the program.

@@ -19,6 +19,11 @@ const USER: &str = "ann@example.org";
 
 /// The proxies, before toys of each temper.
 fn start(lab: &Lab, listen: Tls, upstream: Tls) -> Proxy {
+    start_with(lab, "", listen, upstream)
+}
+
+/// The same with lines for `[mailstore]`.
+fn start_with(lab: &Lab, shared: &str, listen: Tls, upstream: Tls) -> Proxy {
     let mut sections = String::new();
     for temper in [Temper::Accepts, Temper::Echoes] {
         for kind in KINDS {
@@ -28,7 +33,7 @@ fn start(lab: &Lab, listen: Tls, upstream: Tls) -> Proxy {
             sections += &section(lab, name(temper), listen, upstream, "");
         }
     }
-    Proxy::start(lab, &sections)
+    Proxy::with(lab, shared, &sections)
 }
 
 fn name(temper: Temper) -> &'static str {
@@ -84,6 +89,38 @@ fn a_password_is_gone_from_memory_when_the_login_is_done() {
             number += 1;
             let secret = secret(number);
             log_in_and_look(&proxy, client(kind, temper), temper, &logins(kind, USER, &secret)[way], &secret);
+        }
+    }
+}
+
+/// A password that is learnt goes through a queue, another thread and a hash: it is nowhere either once its line is written, and none stays that was refused.
+#[test]
+fn a_password_that_was_learnt_is_gone_from_memory_too() {
+    let lab = Lab::new();
+    let file = lab.folder("logins").join("passwd");
+    let proxy = start_with(&lab, &format!("learn_logins = {}\n", file.display()), Tls::None, Tls::None);
+    let client = |kind, temper| Client::new(kind, connect(proxy.endpoint(kind, name(temper), Tls::None).port));
+    if !can_look(&proxy, client(Kind::Pop3, Temper::Accepts)) {
+        return;
+    }
+    let mut number = 2000;
+    for (temper, kind) in
+        [Temper::Accepts, Temper::Echoes].into_iter().flat_map(|temper| KINDS.map(|kind| (temper, kind)))
+    {
+        for way in 0..logins(kind, "", "").len() {
+            number += 1;
+            let (user, secret) = (format!("u{number}@example.org"), secret(number));
+            let login = &logins(kind, &user, &secret)[way];
+            log_in_and_look(&proxy, client(kind, temper), temper, login, &secret);
+            let has_one =
+                !["CRAM-MD5", "XOAUTH2", "OAUTHBEARER", "APOP"].iter().any(|other| login.name.starts_with(other));
+            let is_there = || std::fs::read_to_string(&file).unwrap_or_default().contains(&format!("{user}:"));
+            if has_one && temper == Temper::Accepts {
+                wait_until("it is learnt", PATIENCE, is_there);
+                // A second time: then it is compared with what is there.
+                log_in_and_look(&proxy, client(kind, temper), temper, login, &secret);
+            }
+            assert_eq!(is_there(), has_one && temper == Temper::Accepts, "{}", login.name);
         }
     }
 }

@@ -76,7 +76,9 @@ fn the_search_for_leaks_finds_all_forms() {
 /// The proxies, telling all they can.
 fn start(lab: &Lab, sections: &str) -> Proxy {
     let dir = lab.folder("proxy");
-    fs::write(dir.join("mailstore.ini"), format!("[mailstore]\nspool = mailSpool\nlog = trace\n{sections}")).unwrap();
+    fs::create_dir(dir.join("logins")).unwrap();
+    let shared = "[mailstore]\nspool = mailSpool\nlearn_logins = logins/passwd\nlog = trace\n";
+    fs::write(dir.join("mailstore.ini"), format!("{shared}{sections}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_start_proxies"));
     command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").env("SSLKEYLOGFILE", dir.join("keys.log"));
     let proxy = Proxy::start_by(command, &dir);
@@ -93,6 +95,8 @@ fn log_is_clean(proxy: &Proxy, sessions: usize, secrets: &[(String, String)]) {
     let words: Vec<&str> = secrets.iter().map(|(secret, _)| secret.as_str()).collect();
     let leaks: Vec<_> = leaks(&log, &words).into_iter().map(|(index, line)| (&secrets[index].1, line)).collect();
     assert!(leaks.is_empty(), "{leaks:#?}");
+    // Nor what is learnt of them.
+    assert!(!log.contains("$6$"), "a hash is in the log");
 }
 
 /// Says all this in one session; a server or a proxy that has had enough may end it.

@@ -492,7 +492,7 @@ fn sessions_have_their_time_when_the_program_ends() {
     let mut client = proxies.client("pop3");
     log_in(&mut client);
     proxies.signal(Signal::SIGTERM);
-    proxies.wait_for("stopping, 1 sessions are open");
+    proxies.wait_for("stopping, 1 session open");
     assert!(TcpStream::connect(("127.0.0.1", proxies.port("pop3"))).is_err());
     assert_eq!(client.retrieve(), MESSAGE);
     assert_eq!(client.ask("QUIT"), "+OK bye");
@@ -518,7 +518,7 @@ fn a_second_signal_stops_at_once() {
     let mut client = proxies.client("pop3");
     log_in(&mut client);
     proxies.signal(Signal::SIGTERM);
-    proxies.wait_for("stopping, 1 sessions are open");
+    proxies.wait_for("stopping, 1 session open");
     proxies.signal(Signal::SIGTERM);
     proxies.wait_for("stopped at once");
     assert_eq!(proxies.end().code(), Some(0));

@@ -41,6 +41,13 @@ impl Error {
         self.step == FLUSH_FOLDER
     }
 
+    /// Whether the whole spool is in trouble, and not only what is one owner's: the disk is full, read-only, broken or away.
+    pub fn concerns_the_spool(&self) -> bool {
+        use io::ErrorKind::{Other, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        matches!(self.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | Other)
+            || self.cause.raw_os_error() == Some(nix::libc::EIO)
+    }
+
     /// Whether a folder could not be opened to be flushed: nothing was tried then, and it may be tried again.
     pub(super) fn is_before_flush(&self) -> bool {
         self.step == OPEN_FOLDER

@@ -42,6 +42,15 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
 /// `host:port` of a server; an IPv6 address in brackets, which the result has no more. Names in lower case.
 pub(super) fn upstream(text: &str) -> Result<(String, u16), String> {
     const RIGHT: &str = "write host:port, as mail.example.com:995";
+    if let Some((_, rest)) = text.split_once("://") {
+        let host = rest.split(['/', '?']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+        let port = if host.contains(':') { "" } else { ":PORT" };
+        return Err(format!(
+            "{} is a URL, and only host:port is wanted; write {}",
+            show(text),
+            show(&format!("{host}{port}"))
+        ));
+    }
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(format!("{} is an IPv6 address without brackets; write [address]:port, as [::1]:995", show(text)));
     }

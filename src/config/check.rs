@@ -79,7 +79,7 @@ pub(super) fn build(file: &Path, sections: &[Section], faults: &mut Faults) -> C
             proxy.default_domain.clone_from(&shared.default_domain);
         }
     }
-    Config { file: file.to_owned(), shared, proxies }
+    Config { file: file.to_owned(), shared, proxies, warnings: Vec::new() }
 }
 
 #[derive(Clone, Copy)]

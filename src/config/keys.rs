@@ -127,6 +127,11 @@ pub(super) const SHARED: &[Key<Shared>] = &[
         |to, text, _| put(&mut to.sync, values::boolean(text))
     ),
     key!(
+        Shared "learn_logins", Absent("none"),
+        "A passwd-file for an IMAP server over the spool: the users' own passwords, as hashes, once the real server has accepted them.",
+        |to, text, base| put(&mut to.learn_logins, values::path(text, base).map(Some))
+    ),
+    key!(
         Shared "max_sessions", Value("1000"),
         "Sessions at once over all proxies; the next client is told to come back later.",
         |to, text, _| put(&mut to.max_sessions, values::count(text))
@@ -261,6 +266,7 @@ impl Shared {
             imap_folders: ImapFolders::Mirror,
             on_archive_failure: OnArchiveFailure::Refuse,
             sync: true,
+            learn_logins: None,
             max_sessions: 0,
             max_sessions_per_client: 0,
             max_message_size: 0,

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod check;
+mod doubts;
 mod fault;
 pub mod keys;
 mod read;
@@ -31,7 +32,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
     match contents(path) {
         Ok(bytes) => {
             let sections = read::sections(&bytes, &mut faults);
-            let config = check::build(path, &sections, &mut faults);
+            let mut config = check::build(path, &sections, &mut faults);
+            config.warnings = doubts::find(&config, &sections, &mut faults);
             if faults.is_empty() {
                 return Ok(config);
             }
@@ -60,6 +62,8 @@ pub struct Config {
     pub file: PathBuf,
     pub shared: Shared,
     pub proxies: Vec<Proxy>,
+    /// What can be, but hardly was meant.
+    pub warnings: Vec<Fault>,
 }
 
 /// `[mailstore]`.
@@ -78,6 +82,8 @@ pub struct Shared {
     pub imap_folders: ImapFolders,
     pub on_archive_failure: OnArchiveFailure,
     pub sync: bool,
+    /// The passwd-file that accepted passwords are learnt into, as hashes.
+    pub learn_logins: Option<PathBuf>,
     pub max_sessions: usize,
     pub max_sessions_per_client: usize,
     /// Octets.
@@ -207,6 +213,9 @@ impl fmt::Display for Shared {
             self.on_archive_failure,
             if self.sync { "yes" } else { "no" },
         )?;
+        if let Some(file) = &self.learn_logins {
+            write!(f, ", learn_logins {}", file.display())?;
+        }
         if let Some(user) = &self.user {
             write!(f, ", run as {user}")?;
         }

@@ -211,6 +211,18 @@ fn upstreams() {
                     "the host of \"-a:25\" has a hyphen at the end of a part; write host:port, as mail.example.com:995",
                 ),
             ),
+            (
+                "https://mail.example.com:993/",
+                Err(
+                    "\"https://mail.example.com:993/\" is a URL, and only host:port is wanted; write \"mail.example.com:993\"",
+                ),
+            ),
+            (
+                "pop3://joe@mail.example.com",
+                Err(
+                    "\"pop3://joe@mail.example.com\" is a URL, and only host:port is wanted; write \"mail.example.com:PORT\"",
+                ),
+            ),
             ("a/b:25", Err("the host of \"a/b:25\" has a \"/\" in it; write host:port, as mail.example.com:995")),
             (
                 "300.1.1.1:25",

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::logging::Seldom;
 
 /// A number that many threads add to.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ impl Count {
     }
 }
 
-/// One proxy's numbers.
+/// One proxy's numbers, and what an administrator was told of it.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) sessions: Count,
@@ -35,19 +38,40 @@ pub(super) struct Counters {
     pub(super) received: Count,
     /// Octets to clients.
     pub(super) sent: Count,
+    /// Sessions for which there was no server, or none that is what it should be.
+    pub(super) unserved: Count,
+    /// The server cannot be used.
+    pub(super) server_trouble: Trouble,
+    /// The spool cannot be written; of all proxies.
+    pub(super) spool_trouble: Arc<Trouble>,
 }
+
+/// Told once a minute.
+#[derive(Debug)]
+pub(super) struct Trouble(pub(super) Seldom);
+
+impl Default for Trouble {
+    fn default() -> Trouble {
+        Trouble(Seldom::new(TELL_EVERY))
+    }
+}
+
+/// How often the same trouble is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Everyone's numbers. A proxy keeps its own over a reload.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     proxies: Mutex<BTreeMap<String, Arc<Counters>>>,
+    spool_trouble: Arc<Trouble>,
 }
 
 impl Registry {
     /// The numbers of the proxy of this name.
     pub(super) fn of(&self, proxy: &str) -> Arc<Counters> {
         let mut proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(proxies.entry(proxy.to_owned()).or_default())
+        let new = || Arc::new(Counters { spool_trouble: Arc::clone(&self.spool_trouble), ..Counters::default() });
+        Arc::clone(proxies.entry(proxy.to_owned()).or_insert_with(new))
     }
 
     /// For the log: all together, then each proxy.
@@ -66,7 +90,7 @@ impl Registry {
 }
 
 impl Counters {
-    fn all(&self) -> [(&'static str, &Count); 8] {
+    fn all(&self) -> [(&'static str, &Count); 9] {
         [
             ("sessions", &self.sessions),
             ("refused", &self.refused),
@@ -76,6 +100,7 @@ impl Counters {
             ("fetched", &self.fetched),
             ("received", &self.received),
             ("sent", &self.sent),
+            ("unserved", &self.unserved),
         ]
     }
 }
@@ -100,9 +125,9 @@ mod tests {
         assert_eq!(
             registry.lines(4),
             [
-                "counters open=4 sessions=0 refused=0 kept=5 duplicates=0 not_kept=0 fetched=7 received=0 sent=10",
-                "counters pop3 sessions=0 refused=0 kept=2 duplicates=0 not_kept=0 fetched=7 received=0 sent=10",
-                "counters smtp:mx sessions=0 refused=0 kept=3 duplicates=0 not_kept=0 fetched=0 received=0 sent=0",
+                "counters open=4 sessions=0 refused=0 kept=5 duplicates=0 not_kept=0 fetched=7 received=0 sent=10 unserved=0",
+                "counters pop3 sessions=0 refused=0 kept=2 duplicates=0 not_kept=0 fetched=7 received=0 sent=10 unserved=0",
+                "counters smtp:mx sessions=0 refused=0 kept=3 duplicates=0 not_kept=0 fetched=0 received=0 sent=0 unserved=0",
             ]
         );
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::counters::Counters;
 use crate::archive::{self, Archive, Destination, Draft, Kept, Owner};
 use crate::config::OnArchiveFailure;
+use crate::learn::Teacher;
 use crate::net::relay::{Wire, Wired};
 use crate::protocol::{DraftId, Origin, Refused};
 
@@ -45,6 +46,8 @@ pub(super) struct Policy {
     pub(super) max_message_size: u64,
     /// `host:port` of the real server: whose messages the notes are about.
     pub(super) upstream: String,
+    /// Who hears of passwords that were accepted.
+    pub(super) teacher: Option<Teacher>,
 }
 
 /// What became of a session's messages, for its closing line.
@@ -86,17 +89,20 @@ pub(super) struct Keeper {
 struct Failure {
     reason: String,
     refused: Refused,
+    /// The disk is to blame, not the message or one owner's folder.
+    of_the_spool: bool,
 }
 
 impl Failure {
     fn too_large(max: u64) -> Failure {
-        Failure { reason: format!("it is larger than max_message_size ({max} octets)"), refused: Refused::TooLarge }
+        let reason = format!("it is larger than max_message_size ({max} octets)");
+        Failure { reason, refused: Refused::TooLarge, of_the_spool: false }
     }
 }
 
 impl From<archive::Error> for Failure {
     fn from(e: archive::Error) -> Failure {
-        Failure { reason: e.to_string(), refused: Refused::Unavailable }
+        Failure { reason: e.to_string(), refused: Refused::Unavailable, of_the_spool: e.concerns_the_spool() }
     }
 }
 
@@ -173,12 +179,35 @@ impl Keeper {
         (self.wire.received, self.wire.sent)
     }
 
+    /// Octets that the client was sent beside the protocol.
+    pub(super) fn count_words(&mut self, octets: usize) {
+        self.wire.sent += octets as u64;
+    }
+
+    /// The session ended for want of a server that can be used: told once a minute, for there may be a thousand clients.
+    pub(super) fn no_server(&self, what: &str) {
+        self.counters.unserved.add(1);
+        match self.counters.server_trouble.0.now(what) {
+            None => log::debug!("{} {what}", self.label),
+            Some(0) => log::warn!("{} {what}", self.label),
+            Some(more) => log::warn!("{} {what} ({more} more since this was told last)", self.label),
+        }
+    }
+
+    fn server_serves(&self) {
+        if self.counters.server_trouble.0.over().is_some() {
+            log::info!("{} server {} can be used again", self.label, self.policy.upstream);
+        }
+    }
+
     fn refusing(&self) -> bool {
         self.policy.on_archive_failure == OnArchiveFailure::Refuse
     }
 
     /// Logs and counts a message that could not be kept.
-    fn failure<'a>(&mut self, to: impl IntoIterator<Item = &'a Destination>, about: &str, reason: &dyn fmt::Display) {
+    fn failure<'a>(&mut self, to: impl IntoIterator<Item = &'a Destination>, about: &str, failure: &Failure) {
+        let reason = &failure.reason;
+        self.spool_failed(failure.of_the_spool);
         let blank = if about.is_empty() { "" } else { " " };
         for Destination { owner, folder, .. } in to {
             log::error!("{} not kept owner={owner} folder={folder}{blank}{about} reason={reason}", self.label);
@@ -187,7 +216,18 @@ impl Keeper {
         }
     }
 
+    fn spool_failed(&self, whole: bool) {
+        if whole {
+            // What happened is in the line of the message: here it is only remembered.
+            let _ = self.counters.spool_trouble.0.now("");
+        }
+    }
+
     fn report(&mut self, kept: &[Kept]) {
+        // A duplicate proves nothing.
+        if kept.iter().any(|kept| !kept.duplicate) && self.counters.spool_trouble.0.over().is_some() {
+            log::info!("the spool can be written again");
+        }
         for Kept { destination: Destination { owner, folder, .. }, size, hash, duplicate } in kept {
             let event = if *duplicate { "duplicate" } else { "kept" };
             log::info!("{} {event} owner={owner} folder={folder} size={size} hash={hash}", self.label);
@@ -255,7 +295,7 @@ impl Keeper {
             Some(State::Open(message)) => {
                 let Err(failure) = operation(&mut message.draft) else { return Ok(()) };
                 let (to, about) = (message.to(), message.about.clone());
-                self.failure(&to, &about, &failure.reason);
+                self.failure(&to, &about, &failure);
                 self.verdict(id, failure.refused)
             }
             Some(State::Dead) => Ok(()),
@@ -275,6 +315,7 @@ impl Keeper {
                 self.remember(&notes);
             }
             Err(e) => {
+                self.spool_failed(e.concerns_the_spool());
                 let (event, then) = match e.is_of_a_flush() {
                     true => ("in its folder, but not flushed", "a power cut may take it away"),
                     false => ("not in its folder yet", "it is tried again every few seconds, and at the next start"),
@@ -306,7 +347,7 @@ impl Keeper {
                     notes.extend(keyed(key.as_deref(), kept));
                 }
                 Err(e) => {
-                    self.failure(&to, &about, &e);
+                    self.failure(&to, &about, &Failure::from(e));
                     self.failed = true;
                 }
             }

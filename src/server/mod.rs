@@ -11,6 +11,7 @@ mod listener;
 mod privileges;
 mod proxy;
 mod session;
+mod tell;
 mod tend;
 
 #[cfg(test)]
@@ -31,9 +32,11 @@ use self::counters::Registry;
 use self::limits::Limits;
 use self::listener::{Listener, bind};
 use self::proxy::Proxy;
+use self::tell::{clear_up, escape_path, general, shared_fault, spool_fault, tell_kept, unbound};
 use self::tend::Tending;
 use crate::archive::{self, Archive, Template};
 use crate::config::{self, Config, Fault};
+use crate::learn::{self, Learner, Teacher};
 use crate::logging::{self, READY_TARGET};
 use crate::net::wait::stop_pipe;
 
@@ -79,6 +82,7 @@ pub struct Server {
     listening: Vec<Listening>,
     /// Of every archive that a session may still use.
     tended: Vec<Tending>,
+    learner: Option<Learner>,
     stop_all: OwnedFd,
 }
 
@@ -104,8 +108,22 @@ impl Server {
         let machine = |e: io::Error| vec![general(&config, format!("the machine has no room: {e}"))];
         let (stop_read, stop_all) = stop_pipe().map_err(machine)?;
         let world = Arc::new(World::new(stop_read));
-        let Prepared { archive, proxies, sockets } = Prepared::new(&config, &world.counters, Root::GivenUp)?;
-        clear_up(&archive);
+        for doubt in &config.warnings {
+            log::warn!("{doubt}");
+        }
+        let Prepared { archive, proxies, sockets, mut learner } =
+            Prepared::new(&config, &world.counters, Root::GivenUp)?;
+        log::info!(
+            "MailStore {} configuration={} user={} spool={}",
+            env!("CARGO_PKG_VERSION"),
+            escape_path(&config.file),
+            logging::escape(privileges::user_now().as_bytes()),
+            escape_path(&config.shared.spool)
+        );
+        clear_up(&archive, &config);
+        if let Some(learner) = &mut learner {
+            learner.start().map_err(machine)?;
+        }
         let mut listening = Vec::new();
         for (key, index, socket) in sockets {
             let listener = Listener::start(&world, socket, Arc::clone(&proxies[index])).map_err(machine)?;
@@ -113,7 +131,7 @@ impl Server {
         }
         let tended = vec![Tending::start(archive.clone()).map_err(machine)?];
         let recovered = BTreeSet::from([config.shared.spool.clone()]);
-        let server = Server { config, archive, recovered, world, listening, tended, stop_all };
+        let server = Server { config, archive, recovered, world, listening, tended, learner, stop_all };
         server.tell_listeners();
         log::info!(target: READY_TARGET, "ready");
         Ok(server)
@@ -122,7 +140,10 @@ impl Server {
     /// Takes the file's new content and the certificates', if nothing is wrong with them; reports all faults and goes on with the old ones
     /// otherwise.
     pub fn reload(&mut self) {
-        let result = config::load(&self.config.file).and_then(|config| self.apply(config));
+        let result = config::load(&self.config.file).and_then(|config| {
+            config.warnings.iter().for_each(|doubt| log::warn!("{doubt}"));
+            self.apply(config)
+        });
         match result {
             Ok(()) => {
                 self.tell_listeners();
@@ -140,7 +161,10 @@ impl Server {
     fn apply(&mut self, config: Config) -> Result<(), Vec<Fault>> {
         let archive = if same_archive(&self.config, &config) { self.archive.clone() } else { new_archive(&config)? };
         let mut faults = Vec::new();
-        let proxies = load_proxies(&config, &archive, &self.world.counters, &mut faults);
+        let mut learner = new_learner(&config);
+        let same_learner = learning(&self.config) == learning(&config);
+        let teacher = if same_learner { &self.learner } else { &learner }.as_ref().map(Learner::teacher);
+        let proxies = load_proxies(&config, &archive, teacher.as_ref(), &self.world.counters, &mut faults);
         let mut started = Vec::new();
         let mut kept = vec![false; self.listening.len()];
         let mut changes = Vec::new();
@@ -162,7 +186,12 @@ impl Server {
             Err(e) if self.recovered.contains(&config.shared.spool) => {
                 log::warn!("the spool cannot be used at present: {e}");
             }
-            Err(e) => faults.push(shared_fault(&config, "spool", e.to_string())),
+            Err(e) => faults.push(spool_fault(&config, &e)),
+        }
+        match check_learning(&config) {
+            Ok(()) => {}
+            Err(why) if same_learner => log::warn!("learn_logins: {why}"),
+            Err(why) => faults.push(shared_fault(&config, "learn_logins", why)),
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -174,6 +203,11 @@ impl Server {
                 Err(e) => return Err(vec![general(&config, format!("the machine has no room: {e}"))]),
             }
         }
+        if let Some(learner) = &mut learner
+            && !same_learner
+        {
+            learner.start().map_err(|e| vec![general(&config, format!("the machine has no room: {e}"))])?;
+        }
         if !same_archive(&self.config, &config) {
             match Tending::start(archive.clone()) {
                 Ok(tending) => self.tended.push(tending),
@@ -181,8 +215,12 @@ impl Server {
             }
         }
         // Nothing can fail from here on.
+        if !same_learner {
+            // The one before does what waits, and hears no more.
+            self.learner = learner;
+        }
         if self.recovered.insert(config.shared.spool.clone()) {
-            clear_up(&archive);
+            clear_up(&archive, &config);
         }
         for (old, index) in changes {
             self.listening[old].listener.change(Arc::clone(&proxies[index]));
@@ -208,21 +246,22 @@ impl Server {
     /// Stops accepting, waits for the sessions within `shutdown_grace`, then sends the rest away. All threads have done their
     /// work when this returns, but for a few seconds that a peer may take at most.
     pub fn stop(self) {
-        let Server { config, world, listening, tended, stop_all, .. } = self;
+        let Server { config, world, listening, tended, learner, stop_all, .. } = self;
         drop(listening);
         let grace = config.shared.shutdown_grace;
-        log::info!("stopping, {} sessions are open, waiting for {} s at most", world.limits.open(), grace.as_secs());
+        let open = || logging::counted(world.limits.open(), "session");
+        log::info!("stopping, {} open, waiting for {} s at most", open(), grace.as_secs());
         if !world.limits.wait_until_none(grace) {
-            log::warn!("shutdown_grace is over, {} sessions are ended", world.limits.open());
+            log::warn!("shutdown_grace is over, ending {}", open());
             drop(stop_all);
             if !world.limits.wait_until_none(LAST_WORDS) {
-                log::error!(
-                    "{} sessions did not end in time; what they had prepared is kept at the next start",
-                    world.limits.open()
-                );
+                log::error!("{} did not end in time; what was prepared is kept at the next start", open());
             }
         }
         drop(tended);
+        if let Some(learner) = learner {
+            learner.finish(LAST_WORDS);
+        }
         for line in world.counters.lines(world.limits.open()) {
             log::info!("{line}");
         }
@@ -253,6 +292,8 @@ struct Prepared {
     proxies: Vec<Arc<Proxy>>,
     /// With the index of their proxy.
     sockets: Vec<(Key, usize, TcpListener)>,
+    /// Not started.
+    learner: Option<Learner>,
 }
 
 /// What becomes of root, where `user` or `group` is named.
@@ -268,7 +309,9 @@ impl Prepared {
     fn new(config: &Config, counters: &Registry, root: Root) -> Result<Prepared, Vec<Fault>> {
         let archive = new_archive(config)?;
         let mut faults = Vec::new();
-        let proxies = load_proxies(config, &archive, counters, &mut faults);
+        let learner = new_learner(config);
+        let teacher = learner.as_ref().map(Learner::teacher);
+        let proxies = load_proxies(config, &archive, teacher.as_ref(), counters, &mut faults);
         let mut sockets = Vec::new();
         for (key, index) in keys(config) {
             match bind(key.address) {
@@ -277,16 +320,20 @@ impl Prepared {
             }
         }
         privileges::prepare(&config.shared);
+        let check = || {
+            let spool = archive.check().map_err(|e| spool_fault(config, &e));
+            let learning = check_learning(config).map_err(|why| shared_fault(config, "learn_logins", why));
+            [spool.err(), learning.err()].into_iter().flatten().collect::<Vec<_>>()
+        };
         let checked = match root {
-            Root::GivenUp => privileges::drop_root(&config.shared).map(|()| archive.check()),
-            Root::SetAside => privileges::try_as_user(&config.shared, || archive.check()),
+            Root::GivenUp => privileges::drop_root(&config.shared).map(|()| check()),
+            Root::SetAside => privileges::try_as_user(&config.shared, check),
         };
         match checked {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => faults.push(shared_fault(config, "spool", format!("cannot be used: {e}"))),
+            Ok(more) => faults.extend(more),
             Err((key, why)) => faults.push(shared_fault(config, key, why)),
         }
-        if faults.is_empty() { Ok(Prepared { archive, proxies, sockets }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Prepared { archive, proxies, sockets, learner }) } else { Err(faults) }
     }
 }
 
@@ -301,10 +348,16 @@ fn keys(config: &Config) -> impl Iterator<Item = (Key, usize)> {
 }
 
 /// In the order of the configuration; shorter where there were faults.
-fn load_proxies(config: &Config, archive: &Archive, counters: &Registry, faults: &mut Vec<Fault>) -> Vec<Arc<Proxy>> {
+fn load_proxies(
+    config: &Config,
+    archive: &Archive,
+    teacher: Option<&Teacher>,
+    counters: &Registry,
+    faults: &mut Vec<Fault>,
+) -> Vec<Arc<Proxy>> {
     let mut proxies = Vec::new();
     for proxy in &config.proxies {
-        match Proxy::load(proxy, config, archive, counters.of(&proxy.name)) {
+        match Proxy::load(proxy, config, archive, teacher, counters.of(&proxy.name)) {
             Ok(proxy) => proxies.push(Arc::new(proxy)),
             Err(more) => faults.extend(more),
         }
@@ -322,66 +375,16 @@ fn same_archive(old: &Config, new: &Config) -> bool {
     of(old) == of(new)
 }
 
-/// Logs what a program that died had left.
-fn clear_up(archive: &Archive) {
-    let found = archive.recover();
-    tell_kept(&found);
-    if found.removed > 0 {
-        log::info!("recovery removed {} unfinished drafts", found.removed);
-    }
-    for e in &found.failed {
-        log::error!("recovery: {e}");
-    }
+/// What tells one learner from another.
+fn learning(config: &Config) -> (Option<&Path>, bool) {
+    (config.shared.learn_logins.as_deref(), config.shared.sync)
 }
 
-fn tell_kept(found: &archive::Recovery) {
-    for one in &found.kept {
-        let event = if one.duplicate { "duplicate" } else { "kept" };
-        let folder = if one.folder.is_empty() { "INBOX" } else { one.folder.trim_start_matches('.') };
-        log::info!(
-            "recovery {event} maildir={} folder={} size={} hash={}",
-            escape_path(&one.maildir),
-            logging::escape(folder.as_bytes()),
-            one.size,
-            one.hash
-        );
-    }
+fn new_learner(config: &Config) -> Option<Learner> {
+    config.shared.learn_logins.clone().map(|file| Learner::new(file, config.shared.sync))
 }
 
-fn escape_path(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    logging::escape(path.as_os_str().as_bytes())
-}
-
-fn fault(config: &Config, section: Option<&str>, key: Option<&str>, text: String) -> Fault {
-    Fault {
-        file: config.file.clone(),
-        section: section.map(str::to_owned),
-        key: key.map(str::to_owned),
-        line: None,
-        text,
-    }
-}
-
-fn shared_fault(config: &Config, key: &str, text: String) -> Fault {
-    fault(config, Some("mailstore"), Some(key), text)
-}
-
-fn general(config: &Config, text: String) -> Fault {
-    fault(config, None, None, text)
-}
-
-fn unbound(config: &Config, proxy: &str, address: SocketAddr, e: &io::Error) -> Fault {
-    let help = match e.kind() {
-        io::ErrorKind::AddrInUse => match check::holder(address) {
-            Some(holder) => format!("it is in use by {holder}; stop that, or choose another port"),
-            None => "it is in use; choose another port, or see with ss -ltnp by whom".to_owned(),
-        },
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need root at the start (see user), or CAP_NET_BIND_SERVICE".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        _ => e.to_string(),
-    };
-    fault(config, Some(proxy), Some("listen"), format!("{address} cannot be bound: {help}"))
+fn check_learning(config: &Config) -> Result<(), String> {
+    let file = config.shared.learn_logins.as_ref();
+    file.map_or(Ok(()), |file| learn::check(file, &config.shared.spool))
 }

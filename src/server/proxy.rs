@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::keeper::Policy;
 use crate::archive::{Archive, Folder};
 use crate::config::{self, Fault, Kind, TlsMode};
+use crate::learn::Teacher;
 use crate::net::tls::{self, Acceptor, Connector};
 use crate::protocol::{Protocol, imap, pop3, smtp};
 
@@ -20,6 +21,8 @@ pub(super) struct Proxy {
     pub(super) connector: Option<Connector>,
     pub(super) counters: Arc<Counters>,
     pub(super) speaker: Box<dyn Speak>,
+    /// Who hears of passwords that were accepted.
+    pub(super) teacher: Option<Teacher>,
 }
 
 /// The protocol of a proxy.
@@ -40,6 +43,7 @@ impl Proxy {
         proxy: &config::Proxy,
         config: &config::Config,
         archive: &Archive,
+        teacher: Option<&Teacher>,
         counters: Arc<Counters>,
     ) -> Result<Proxy, Vec<Fault>> {
         let mut faults = Vec::new();
@@ -81,6 +85,7 @@ impl Proxy {
             connector,
             counters,
             speaker: speaker(proxy, &config.shared),
+            teacher: teacher.cloned(),
         })
     }
 
@@ -90,6 +95,7 @@ impl Proxy {
             on_archive_failure: self.shared.on_archive_failure,
             max_message_size: self.shared.max_message_size,
             upstream: self.config.upstream(),
+            teacher: self.teacher.clone(),
         }
     }
 }

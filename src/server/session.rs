@@ -171,13 +171,15 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
     let (server, local) = match reach(proxy, until.at_most(STEP)) {
         Ok(reached) => reached,
         Err(why) => {
-            log::warn!("{label} server {} cannot be reached: {why}", proxy.config.upstream());
+            keeper.no_server(&format!("server {} cannot be reached: {why}", proxy.config.upstream()));
             let words = proxy.speaker.refusal("The mail server cannot be reached, try again later");
+            keeper.count_words(words.len());
             client.last_words(&words, Until { deadline: Instant::now() + REFUSAL, ..until });
             // The line above has the reason, which can be long.
             return End::Fault("the server cannot be reached".to_owned());
         }
     };
+    let reached = Instant::now();
     let mut protocol = proxy.speaker.protocol(local);
     let settings = relay::Settings {
         login_deadline,
@@ -191,7 +193,59 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
     };
     let report = relay::run(client, server, &mut *protocol, keeper, &settings);
     log::debug!("{label} slept {} times", report.polls);
+    if !protocol.greeted()
+        && let Some(why) = unfit(&report.end, reached.elapsed())
+    {
+        keeper.no_server(&format!(
+            "server {} cannot be used: {why}; {}",
+            proxy.config.upstream(),
+            look_at(proxy, &why)
+        ));
+    }
     report.end
+}
+
+/// How long a client may have waited for a greeting before it is the server that is to blame where he leaves.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a server that has not greeted is none that can be used; none where it is the client, or we, who left.
+fn unfit(end: &End, waited: Duration) -> Option<String> {
+    match end {
+        End::Fault(why) if why.ends_with("the server did not answer in time") => Some(why.clone()),
+        End::Fault(why) => {
+            let others = [
+                "the client",
+                "client",
+                "the connection to the client",
+                "TLS handshake with the client",
+                "the program",
+            ];
+            (!others.iter().any(|other| why.starts_with(other))).then(|| why.clone())
+        }
+        End::Orderly(_) if waited >= PATIENCE => {
+            Some(format!("it had not greeted when the client left after {} s", waited.as_secs()))
+        }
+        End::Orderly(_) => None,
+    }
+}
+
+/// What the administrator should look at.
+fn look_at(proxy: &Proxy, why: &str) -> String {
+    let (section, tls) = (&proxy.config.name, proxy.config.upstream_tls);
+    let greets = |how: &str| why.contains(&format!("with \"{how}")) || why.contains(&format!("says \"{how}"));
+    let guess = if greets("220") {
+        "so SMTP servers greet. "
+    } else if greets("+OK") {
+        "so POP3 servers greet. "
+    } else if greets("* ") {
+        "so IMAP servers greet. "
+    } else if tls == TlsMode::None && !why.contains('"') {
+        "at a port where TLS is spoken from the start nothing comes without it (upstream_tls = implicit). "
+    } else {
+        ""
+    };
+    let look = if guess.is_empty() { "look" } else { "Look" };
+    format!("{guess}{look} at upstream and at upstream_tls, which is {tls}, of [{section}]")
 }
 
 /// Connects to the server, with TLS where it is implicit. Also gives our address on that connection.

@@ -86,6 +86,7 @@ fn shared(spool: &Path) -> config::Shared {
         imap_folders: config::ImapFolders::Mirror,
         on_archive_failure: OnArchiveFailure::Refuse,
         sync: false,
+        learn_logins: None,
         max_sessions: 3,
         max_sessions_per_client: 2,
         max_message_size: 100,
@@ -114,9 +115,10 @@ fn rig(spool: &Path) -> Rig {
     let taken = Arc::clone(&servers);
     std::thread::spawn(move || {
         for tcp in upstream.incoming() {
-            let mut tcp = tcp.unwrap();
-            tcp.write_all(b"hello\n").unwrap();
-            taken.lock().unwrap().push(tcp);
+            // Known before anybody can have heard of it.
+            let mut taken = taken.lock().unwrap();
+            taken.push(tcp.unwrap());
+            taken.last_mut().unwrap().write_all(b"hello\n").unwrap();
         }
     });
     let (stop_read, stop) = stop_pipe().unwrap();
@@ -145,6 +147,7 @@ fn rig(spool: &Path) -> Rig {
         acceptor: None,
         connector: None,
         speaker: Box::new(Speaker),
+        teacher: None,
     };
     let listener = Listener::start(&world, bind("127.0.0.1:0".parse().unwrap()).unwrap(), Arc::new(proxy)).unwrap();
     Rig { world, listener, servers, _stop: stop }
@@ -246,7 +249,7 @@ const UPSTREAM: &str = "mail.example.com:993";
 
 fn keeper(spool: &Path, on_archive_failure: OnArchiveFailure) -> Keeper {
     let label = Label { id: 0x7f3a, proxy: "smtp:test".to_owned(), client: "192.0.2.1:1".parse().unwrap() };
-    let policy = Policy { on_archive_failure, max_message_size: 10, upstream: UPSTREAM.to_owned() };
+    let policy = Policy { on_archive_failure, max_message_size: 10, upstream: UPSTREAM.to_owned(), teacher: None };
     Keeper::new(label, policy, archive(spool), Arc::default())
 }
 

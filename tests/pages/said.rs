@@ -26,14 +26,16 @@ const CALLS: [&str; 17] = [
 ];
 
 /// Functions that make texts for such calls elsewhere: all their texts count.
-const MAKERS: [(&str, &str); 9] = [
+const MAKERS: [(&str, &str); 11] = [
     ("net/relay/waiting.rs", "fn end_by("),
     ("net/relay/waiting.rs", "fn idle_because("),
     ("net/relay/waiting.rs", "fn took_nothing("),
     ("net/tls.rs", "fn readable("),
     ("net/dial.rs", "pub fn dial("),
     ("server/limits.rs", "fn fmt("),
-    ("server/mod.rs", "fn unbound("),
+    ("server/tell.rs", "fn unbound("),
+    ("server/tell.rs", "fn give_away("),
+    ("server/session.rs", "fn unfit("),
     ("server/mod.rs", "pub fn start("),
     ("server/privileges.rs", "pub fn confine("),
 ];

@@ -129,7 +129,7 @@ fn the_commands_to_look_with_show_what_they_are_for() {
     // The log: what is wrong, and one session.
     let port = proxy.port("smtp:gone");
     drop(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
-    proxy.tells_of(" closed client=");
+    proxy.tells_of(" cannot be reached: ");
     let log = proxy.stop();
     let folder = journal(&lab, &log);
     let here = format!("journalctl -D {} -o cat", folder.display());

@@ -119,7 +119,7 @@ fn a_name_that_does_not_resolve_and_one_that_takes_too_long() {
         TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.endpoint(Kind::Pop3, "never", Tls::None).port)).unwrap();
     wait_until("the client is taken in", SOON, || proxy.log().matches(" opened ").count() == 7);
     let log = proxy.stop();
-    assert!(log.contains("1 sessions did not end in time"), "{log}");
+    assert!(log.contains("1 session did not end in time"), "{log}");
 }
 
 /// Greets where TLS is still to come, shakes hands, and listens.

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod dovecot;
 pub mod filed;
 pub mod lab;
+pub mod learn;
 pub mod logins;
 pub mod machine;
 pub mod maildirs;

@@ -25,7 +25,8 @@ EVENTS = (
     ("sessions", re.compile(r"[0-9a-f]{4,8} \S+ closed client=")),
     ("logins failed", re.compile(r"[0-9a-f]{4,8} \S+ login failed client=")),
     ("clients or commands refused", re.compile(r"(?:[0-9a-f]{4,8} )?\S+ refused client=")),
-    ("servers out of reach", re.compile(r"[0-9a-f]{4,8} \S+ server \S+ cannot be reached: ")),
+    # Not by the line that warns of it, which comes once a minute at most.
+    ("servers out of reach", re.compile(r"[0-9a-f]{4,8} \S+ closed client=.* reason=the server cannot be reached\Z")),
 )
 
 # One line for several messages.
@@ -77,10 +78,11 @@ class Log:
         if text.startswith("counters "):
             self._count(when, text)
             return
-        for name, event in EVENTS:
-            if event.match(text):
-                self.events[name] += 1
-                return
+        happened = [name for name, event in EVENTS if event.match(text)]
+        for name in happened:
+            self.events[name] += 1
+        if happened:
+            return
         told = LATER.fullmatch(text)
         if told:
             self._missed(self.later, when, told[2], told[3], f"{told[1]}: {told[4]}")

@@ -2,7 +2,7 @@
 
 use super::{Failure, Keeper, Message, State, UNSETTLED_MAX};
 use crate::archive::{Destination, Owner};
-use crate::protocol::{DraftId, End, Host, Origin, Refused, Side};
+use crate::protocol::{DraftId, End, Host, Origin, Refused, Secret, Side};
 
 impl Host for Keeper {
     fn send(&mut self, to: Side, bytes: &[u8]) {
@@ -19,6 +19,7 @@ impl Host for Keeper {
 
     fn logged_in(&mut self, owner: &Owner) {
         log::info!("{} login user={owner}", self.label);
+        self.server_serves();
         self.identified = true;
         self.owner = Some(owner.clone());
         self.user = Some(owner.clone());
@@ -26,6 +27,17 @@ impl Host for Keeper {
 
     fn taken_in(&mut self) {
         self.identified = true;
+        self.server_serves();
+    }
+
+    fn learns(&self) -> bool {
+        self.policy.teacher.is_some()
+    }
+
+    fn learn(&mut self, owner: &Owner, password: Secret) {
+        if let Some(teacher) = &self.policy.teacher {
+            teacher.teach(owner, password);
+        }
     }
 
     fn refused(&mut self, what: &str) {
@@ -57,7 +69,7 @@ impl Host for Keeper {
         match begun {
             Ok(draft) => Ok(self.insert(State::Open(Message { draft, key: None, about }))),
             Err(failure) => {
-                self.failure(to, &about, &failure.reason);
+                self.failure(to, &about, &failure);
                 if self.refusing() { Err(failure.refused) } else { Ok(self.insert(State::Dead)) }
             }
         }
@@ -89,7 +101,7 @@ impl Host for Keeper {
             }
             Some(State::Prepared(_)) | None => {
                 let reason = "a part of it is missing: a bug of MailStore".to_owned();
-                self.on_open(draft, |_| Err(Failure { reason, refused: Refused::Unavailable }))
+                self.on_open(draft, |_| Err(Failure { reason, refused: Refused::Unavailable, of_the_spool: false }))
             }
         }
     }
