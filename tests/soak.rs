@@ -85,10 +85,33 @@ fn an_interrupted_soak_tells_what_it_has_and_leaves_nothing() {
 }
 
 #[test]
+fn a_second_interruption_ends_it_at_once_without_findings_of_its_own() {
+    let mut soak: Child = soak(&["5"]).spawn().expect("scripts/soak");
+    let mut lines = BufReader::new(soak.stdout.take().expect("its output"));
+    let mut said = String::new();
+    assert_ne!(lines.read_line(&mut said).expect("a line"), 0, "it ended too early");
+    let pid = Pid::from_raw(soak.id().cast_signed());
+    kill(pid, Signal::SIGINT).expect("sending SIGINT");
+    while !said.contains("interrupted: ") {
+        assert_ne!(lines.read_line(&mut said).expect("a line"), 0, "it says that it was heard: {said}");
+    }
+    kill(pid, Signal::SIGINT).expect("sending it again");
+    lines.read_to_string(&mut said).expect("the rest");
+    assert_eq!(soak.wait().expect("its end").code(), Some(130), "{said}");
+    assert!(!said.contains("found: ") && !said.contains("FAILED"), "{said}");
+    assert!(!folder(&said).exists(), "the temporary folder is still there");
+}
+
+#[test]
 fn what_it_does_not_know_it_refuses() {
-    for wrong in [&["--frobnicate"][..], &["a"], &["--seed"], &["--seed", "x"], &["1", "2"], &["0"]] {
+    for wrong in [&["--frobnicate"][..], &["a"], &["--seed"], &["--seed", "x"], &["1", "2"]] {
         let output = soak(wrong).output().expect("scripts/soak");
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output));
+    }
+    for nothing in [&["0"][..], &["00"], &["--load", "0"], &["--seconds", "0"]] {
+        let output = soak(nothing).output().expect("scripts/soak");
+        assert_eq!(output.status.code(), Some(2), "{nothing:?}: {}", text(&output));
+        assert!(text(&output).trim_end().ends_with("give 1 or more"), "{nothing:?}: {}", text(&output));
     }
     let help = soak(&["--help"]).output().expect("scripts/soak");
     assert_eq!(help.status.code(), Some(0));

@@ -5,11 +5,14 @@
 //! `start_proxies` is measured. Everything is on 127.0.0.1 and in a temporary folder. Exit status: 0 nothing was found; 1 something was; 2 wrong usage;
 //! 130 interrupted, and nothing was found until then.
 
-/// Prints a line. That nobody reads (`| head`) is no reason to end in disorder.
+/// Prints a line. That nobody reads (`| head`) is no reason to end in disorder. Once it was told to end at once nothing is said: what is found then is its
+/// own doing.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($text)*);
+        if !$crate::ENDS_AT_ONCE.load(std::sync::atomic::Ordering::SeqCst) {
+            let _ = writeln!(std::io::stdout(), $($text)*);
+        }
     }};
 }
 
@@ -51,6 +54,9 @@ use signal_hook::iterator::Signals;
 use spool::Spool;
 use world::{FOLDERS, Gate, World};
 
+/// A second signal came.
+pub(crate) static ENDS_AT_ONCE: AtomicBool = AtomicBool::new(false);
+
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// What was asked for.
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
         }
     };
     match soak(&asked) {
+        _ if ENDS_AT_ONCE.load(Ordering::SeqCst) => ExitCode::from(130),
         Ok(code) => code,
         Err(why) => {
             eprintln!("soak: {why}");
@@ -102,14 +109,14 @@ fn parse() -> Outcome<Asked> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let time = Duration::from_secs(number("seconds")?.unwrap_or(60 * minutes));
     if time.is_zero() {
-        return Err("no time at all".into());
+        return Err("no time at all: give 1 or more".into());
     }
     Ok(Asked {
         time,
         seed: number("seed")?.unwrap_or(now),
         sync: given.opt_present("sync"),
         keep: given.opt_present("keep"),
-        load_percent: number("load")?.unwrap_or(30).max(1),
+        load_percent: number("load")?.unwrap_or(30),
     })
 }
 
@@ -194,6 +201,7 @@ fn watch_signals(interrupted: Arc<AtomicBool>, running: Arc<AtomicU32>, rubbish:
                 say!("interrupted: it ends when all sessions have (again, and it ends at once)");
                 continue;
             }
+            ENDS_AT_ONCE.store(true, Ordering::SeqCst);
             if let Some(pid) = NonZeroU32::new(running.load(Ordering::SeqCst)) {
                 let _ = kill(Pid::from_raw(pid.get().cast_signed()), Signal::SIGKILL);
             }
