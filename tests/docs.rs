@@ -20,7 +20,6 @@ const COURIER: &str = include_str!("../docs/courier.md");
 const ON_MAILDIR: &str = include_str!("../docs/clients-on-maildir.md");
 const BACKUP: &str = include_str!("../docs/backup.md");
 const RESTORE: &str = include_str!("../docs/restore.md");
-const CRON: &str = include_str!("../docs/mailstore.cron");
 
 const JOE: &str = "joe@example.com";
 const ARCHIVE_PASSWORD: &str = "change me";
@@ -49,12 +48,6 @@ fn command<'a>(text: &'a str, start: &str) -> &'a str {
 #[track_caller]
 fn sh(command: &str, folder: &Path) -> Output {
     run_with_input("/bin/sh", &["-c", command], b"", folder).ok()
-}
-
-/// What cron runs: the line with this in it, without its time and its user.
-fn cron(with: &str) -> &'static str {
-    let line = CRON.lines().find(|line| !line.starts_with('#') && line.contains(with)).expect("a line for cron");
-    line.split_once("  root  ").expect("a time, then root, then the command").1
 }
 
 /// `mailstore.ini` of docs/setup.md before this provider, in a folder of its own, which is given.
