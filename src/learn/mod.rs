@@ -148,7 +148,7 @@ impl Drop for Learner {
 impl Teacher {
     /// The server accepted this. Returns at once.
     pub fn teach(&self, owner: &Owner, password: Secret) {
-        let Some(name) = owner.plain_name() else {
+        let Some(name) = owner.plain_name().map(|name| key(&name)) else {
             log::debug!("login not learnt owner={owner} reason=a name as this cannot stand in a passwd-file");
             return;
         };
@@ -169,6 +169,18 @@ impl Teacher {
         drop(queue);
         self.0.wake.notify_one();
     }
+}
+
+/// The name as Dovecot looks for it in a passwd-file: quotes and backslashes have a backslash before them.
+fn key(name: &str) -> String {
+    let mut key = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '\'' | '"' | '\\') {
+            key.push('\\');
+        }
+        key.push(c);
+    }
+    key
 }
 
 impl Shared {

@@ -97,3 +97,19 @@ fn a_file_in_the_spool_is_refused_by_whatever_way_it_is_named() {
     assert_eq!(check(&dir.path().join("other/passwd"), &spool), Ok(()));
     assert_eq!(check(&dir.path().join("spool.passwd"), &spool), Ok(()));
 }
+
+/// As scripts/archive-user writes them, and tests/archive_user.rs shows that Dovecot reads them.
+#[test]
+fn names_stand_as_dovecot_looks_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("passwd");
+    let mut learner = Learner::new(file.clone(), false);
+    learner.start().unwrap();
+    for name in ["o'neil", r#"a"b\c"#] {
+        learner.teacher().teach(&owner(name), secret("pw"));
+    }
+    learner.finish(Duration::from_secs(60));
+    for name in [r"o\'neil@example.org", r#"a\"b\\c@example.org"#] {
+        assert!(knows(&file, name, "pw"));
+    }
+}
