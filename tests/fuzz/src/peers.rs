@@ -96,7 +96,8 @@ impl SmtpServer {
             return;
         }
         match self.asked.front() {
-            Some(Asked::Auth) if line.starts_with(b"334") => {
+            // Whatever its other digits, it is taken for a challenge.
+            Some(Asked::Auth) if code == b'3' => {
                 self.mode = Mode::Sasl;
                 return;
             }
