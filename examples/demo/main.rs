@@ -50,7 +50,7 @@ How to go on with your own mail server:
       and check it: target/release/start_proxies -t
    3. target/release/start_proxies
       and let a mail program fetch from 127.0.0.1, port 1110, without encryption.
-README.md, \"Set it up\", has the rest: IMAP and SMTP, TLS, a service, Dovecot, backup.";
+docs/quickstart.md and docs/setup.md have the rest: IMAP and SMTP, TLS, a service, Dovecot, backup.";
 
 fn main() -> ExitCode {
     let asked_for = |option: &str| std::env::args().any(|argument| argument == option);
