@@ -15,13 +15,16 @@ class Stop(Exception):
     """Ends a script with this sentence and exit status 1."""
 
 
+def tool(name):
+    """How the user types one of these scripts: scripts/verify here, mailstore-verify where it is installed."""
+    return ("mailstore-" if os.path.basename(sys.argv[0]).startswith("mailstore-") else "scripts/") + name
+
+
 class Parser(argparse.ArgumentParser):
     """No abbreviations: an option that is unknown today must not become another one tomorrow."""
 
     def __init__(self, name, **more):
-        # What the user typed: scripts/verify here, mailstore-verify where it is installed.
-        typed = os.path.basename(sys.argv[0])
-        name = typed if typed.startswith("mailstore-") else "scripts/" + name
+        name = tool(name)
         more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(prog=name, allow_abbrev=False, **more)
 
