@@ -311,12 +311,22 @@ fn what_may_not_be_read_is_told_and_the_rest_is_proven() {
     fs::set_permissions(&files[1], Permissions::from_mode(0o000)).unwrap();
     let closed = spool.path().join("example.com/b/.Sent/cur");
     fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
-    let args = [&script("verify"), "--spool", spool.path().to_str().unwrap()];
-    let output = if is_root() {
-        run("setpriv", &[&["--reuid=65534", "--regid=65534", "--clear-groups", "--"], &args[..]].concat())
-    } else {
-        run(args[0], &args[1..])
+    let over = |spool: &Path| {
+        let args = [&script("verify"), "--spool", spool.to_str().unwrap()];
+        if is_root() {
+            run("setpriv", &[&["--reuid=65534", "--regid=65534", "--clear-groups", "--"], &args[..]].concat())
+        } else {
+            run(args[0], &args[1..])
+        }
     };
+    // A spool that lies where he may not look is not said to be gone.
+    let output = over(&closed.join("mailSpool"));
+    assert!(
+        output.code == Some(1) && output.errors().contains("Permission denied; run this as root"),
+        "{}",
+        output.errors()
+    );
+    let output = over(spool.path());
     assert_eq!(output.code, Some(1));
     let text = output.text();
     for line in [

@@ -6,6 +6,7 @@ Exit status: 0 done; 1 something is wrong, and what; 2 wrong usage; 130 interrup
 import argparse
 import os
 import signal
+import stat
 import sys
 
 from . import config
@@ -69,6 +70,16 @@ def run(parser, main):
     except KeyboardInterrupt:
         print(file=sys.stderr)
         sys.exit(130)
+
+
+def is_folder(path):
+    """Whether there is such a folder. Who may not look is told so, and not that it is gone."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except PermissionError as why:
+        raise Stop(f"{sentence(why)}; run this as root, or as the user that MailStore runs as") from None
+    except OSError:
+        return False
 
 
 def sentence(why):
