@@ -9,6 +9,7 @@ pub mod config;
 pub mod learn;
 pub mod logging;
 pub mod net;
+mod notify;
 pub mod protocol;
 pub mod server;
 pub mod signals;

@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{self, Fault};
 use crate::logging;
+use crate::notify;
 use crate::server::{self, Server};
 
 /// A file has reached the limit of its size (`ulimit -f`).
@@ -37,6 +38,7 @@ pub fn run(file: PathBuf) -> ExitCode {
         Ok(server) => Some(server),
         Err(faults) => return failed(&faults),
     };
+    notify::tell(notify::READY);
     let handle = signals.handle();
     for signal in signals.forever() {
         match (signal, &mut server) {
@@ -45,6 +47,7 @@ pub fn run(file: PathBuf) -> ExitCode {
             (SIGUSR2, _) => log::info!("SIGUSR2 asks for nothing"),
             (SIGTERM | SIGINT | SIGQUIT, running) => match running.take() {
                 Some(server) => {
+                    notify::tell(notify::STOPPING);
                     // Elsewhere, so that a second signal is heard. It ends the loop when it is done.
                     let handle = handle.clone();
                     let stopping = thread::Builder::new().name("stop".to_owned()).spawn(move || {

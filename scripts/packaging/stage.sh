@@ -54,6 +54,8 @@ gather() {
     done
     stage_below "$here/scripts/lib" "$lib/lib"
     stage_below "$here/docs" "$doc/docs"
+    # What they say of where the tools are.
+    find "$tree$doc/docs" -type f -exec sed -i "s|/usr/local/bin/mailstore-|$prefix/bin/mailstore-|g" {} +
     for page in README.md SECURITY.md CHANGELOG.md; do
         stage_file 644 "$here/$page" "$doc/$page"
     done

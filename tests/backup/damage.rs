@@ -71,10 +71,20 @@ fn a_truncated_file_is_found_and_where_a_whole_one_is() {
     fs::rename(&file, &moved).unwrap();
     let output = place.backup(&["--verify"]);
     let whole = place.in_snapshot(&first, &file);
-    found(&output, &format!("in the spool it is so too, or gone; a whole one is {}", whole.display()));
+    found(
+        &output,
+        &format!("in the spool it is so too, or gone; a whole one, {}, was put in its place here", whole.display()),
+    );
     assert!(output.errors().contains(": truncated "), "{}", output.errors());
+    let mended = place
+        .snapshots()
+        .pop()
+        .unwrap()
+        .join("mailSpool/example.com/joe/cur")
+        .join(Path::new(&moved).file_name().unwrap());
+    assert_eq!(fs::read(mended).unwrap(), b"a message that will be short");
     // Where there is none that is told as well.
-    fs::remove_dir_all(&first).unwrap();
+    place.snapshots().iter().for_each(|snapshot| fs::remove_dir_all(snapshot).unwrap());
     found(&place.backup(&["--verify"]), "no whole one is in the spool or in another snapshot");
     // Put back by hand, all is well again.
     fs::write(&moved, b"a message that will be short").unwrap();

@@ -5,6 +5,7 @@ only where what is needed cannot be understood.
 """
 
 import os
+import sys
 
 from .owners import Template, lower
 
@@ -57,6 +58,9 @@ def load(path=None):
         path = next((place for place in PLACES if os.path.exists(place)), None)
         if path is None:
             raise Fault(f"there is no {' and no '.join(PLACES)}; name the file with -c FILE")
+        if path == PLACES[0] and os.path.exists(PLACES[1]) and not os.path.samefile(*PLACES):
+            # As start_proxies does; but who stands in the folder of the sources may mean the other one.
+            print(f"note: {path} of this folder is read, and not {PLACES[1]}; -c FILE names another", file=sys.stderr)
     try:
         with open(path, "rb") as file:
             data = file.read(1 << 20)

@@ -98,6 +98,8 @@ class Account:
         self._password, self._ca, self._no_tls, self._oauth = password, ca, no_tls, oauth
         self._imap = None
         self._examined = None
+        # Whether it has been logged in to.
+        self.reached = False
 
     def connect(self):
         """Logs in; an older connection is forgotten."""
@@ -117,6 +119,7 @@ class Account:
             self.drop()
             raise Gone(f"{self.address}: {self._words(why)}") from None
         self._examined = None
+        self.reached = True
 
     def _open(self):
         host, port = self.address.host, self.address.port
@@ -188,7 +191,10 @@ class Account:
 
     def _words(self, why):
         """What went wrong, in the server's or the system's words, which may repeat what was typed."""
-        text = str(why)
+        text = getattr(why, "strerror", None) or str(why)
+        if text == "None":
+            # imaplib's own word for it.
+            text = "there is no greeting as an IMAP server's; is it the right port?"
         found = re.fullmatch(r"b(['\"])(.*)\1", text, re.S)
         text = found[2] if found else text
         secret = self._password.decode("utf-8", "replace")

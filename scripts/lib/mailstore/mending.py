@@ -33,7 +33,8 @@ def check(snapshot, template, spool, others):
             return "the spool's is whole and was put in its place here; earlier snapshots that share the file have the damage too"
         found = next((path for path in (whole(other.spool, below) for other in reversed(others)) if path), None)
         if found:
-            return f"in the spool it is so too, or gone; a whole one is {cli.printable(found)}"
+            copying.replace(target, found)
+            return f"in the spool it is so too, or gone; a whole one, {cli.printable(found)}, was put in its place here: put it into the spool as well"
         return "no whole one is in the spool or in another snapshot"
 
     verify.check(snapshot.spool, template, report=report, permissions=False)

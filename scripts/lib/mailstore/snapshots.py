@@ -147,7 +147,7 @@ class Store:
             where = cli.printable(self.path)
             raise cli.Stop(
                 f"{where}: has no {MARKER}, so nothing is written there; is its disk mounted? "
-                f"If snapshots are to be made there, prepare the folder once with --init"
+                f"If snapshots are to be made there, run this once by hand: with --init, where something else lies there"
             )
 
     def prepare(self, owner):

@@ -152,7 +152,7 @@ class Sources:
 
     def _kind(self, path):
         with self._open(path) as file:
-            start = file.read(4096)
+            start = file.read(65536)
         if start.startswith(b"PK\3\4") or start.startswith(b"PK\5\6"):
             return "zip"
         if start.startswith(b"From "):
@@ -282,9 +282,11 @@ def plus_levels(name):
 
 
 def looks_like_message(start):
-    """Whether a file begins with a header."""
-    first = start.lstrip(b"\xef\xbb\xbf").partition(b"\n")[0]
-    return bool(re.match(rb"[!-9;-~]+[ \t]*:", first)) and b"\0" not in start[:512]
+    """Whether a file begins with a header, one that has a field that messages have: many a file has a colon in its first line."""
+    start = start.lstrip(b"\xef\xbb\xbf")
+    header = divide(start)[0]
+    begins = re.match(rb"[!-9;-~]+[ \t]*:", start) and b"\0" not in start[:512]
+    return bool(begins and re.search(rb"(?im)^(from|date|subject|message-id|received|to|return-path|delivered-to|mime-version)[ \t]*:", header))
 
 
 def divide(message):

@@ -99,6 +99,8 @@ def maildirs(spool, template):
             if not name.startswith(".") and template.leads(depth, name):
                 yield from below(os.path.join(path, name) if path else name, depth + 1)
 
+    if os.path.exists(os.path.join(spool, "mailstore-snapshot")):
+        raise cli.Stop(f"{spool}: is a snapshot; its spool is {os.path.join(spool, 'mailSpool')}")
     if not cli.is_folder(spool):
         raise cli.Stop(f"{spool}: there is no such folder; is it the spool of mailstore.ini, and mounted?")
     yield from below("", 0)
