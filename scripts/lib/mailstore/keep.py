@@ -257,7 +257,7 @@ def maildir_of(spool, template, owner, default_domain):
     """The owner's Maildir, which need not be there yet."""
     text, owner = owner, owners.owner_of(owner, default_domain)
     user, _, domain = owner.rpartition(b"@")
-    if not user or not domain or re.search(rb"[\0-\x20\x7f]", owner):
+    if not user or not domain:
         raise cli.Stop(f"{cli.printable(text)!r} is no owner; write user@domain")
     return Maildir(spool, template.path(owner), owner)
 
