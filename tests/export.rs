@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::client::run_with_input;
+use support::client::{run_command, run_with_input};
 use support::maildirs::*;
 use support::*;
 
@@ -365,4 +365,45 @@ fn a_message_that_cannot_be_read_is_told_and_the_rest_is_written() {
     assert!(output.code == Some(1) && output.errors().contains("Permission denied"), "{}", output.errors());
     assert!(output.errors().contains("1 message (") && output.errors().contains("1 failed"), "{}", output.errors());
     assert!(output.text().contains("Subject: a\n") && !output.text().contains("Subject: b\n"));
+}
+
+/// Whoever sends a mail must not be able to hold the administrator up.
+#[test]
+fn mails_made_to_take_long_do_not() {
+    let setup = Setup::new();
+    let long = |text: &str, times: usize| text.repeat(times);
+    let html = "Content-Type: text/html\r\n\r\n";
+    for text in [
+        format!("From: {}\r\n\r\nx", long("a", 300_000)),
+        format!("{html}x{}", long("<", 300_000)),
+        format!("{html}x{}", long("<style ", 50_000)),
+        format!("Subject: =?utf-7?Q?+2AA-?=\r\n\r\nx {}", long("\u{301}\u{323}", 100_000)),
+    ] {
+        setup.keep(".Odd", text.as_bytes());
+    }
+    let began = std::time::Instant::now();
+    setup.export(&["--mbox", setup.path("odd.mbox").to_str().unwrap(), "--match", "x"]).ok();
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+    let text = "import sys; sys.path.insert(0, sys.argv[1]); from mailstore import cli, putback as p, select as s; \
+                p.content(b'A: b\\n\\n' + b'\\r' * 300000 + b'x'); \
+                print(cli.printable('\\ud800'), *s.without_tags('a<b>c<style>d</style >e<style>f < g').split())";
+    assert_eq!(setup.python(text, &[&script_lib()]), "\\xed\\xa0\\x80 a c e f < g\n");
+}
+
+#[test]
+fn what_is_not_utf_8_and_what_is_no_descriptor_is_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let setup = Setup::new();
+    setup.keep("", &mail("one", "x"));
+    let run = |name: &str, args: &[&[u8]]| {
+        let mut command = std::process::Command::new(script(name));
+        command.args(args.iter().map(|arg| std::ffi::OsStr::from_bytes(arg))).args(["-c", &setup.archive.ini()]);
+        run_command(command, b"")
+    };
+    let output = run("export", &[JOE.as_bytes(), &b"--folder"[..], b"\xff", b"--zip", b"never.zip"]);
+    assert!(output.code == Some(1) && output.errors().contains("is not UTF-8"), "{}", output.errors());
+    for number in [&b"-1"[..], b"99999999999"] {
+        let output = run("archive-user", &[&b"add"[..], JOE.as_bytes(), b"--password-fd", number]);
+        assert!(output.code == Some(2) && output.errors().contains("--password-fd"), "{}", output.errors());
+    }
 }

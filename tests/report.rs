@@ -328,6 +328,13 @@ fn what_cannot_be_done_is_said() {
         assert_eq!((output.code, output.text()), (Some(1), String::new()), "{args:?}");
         assert!(output.errors().contains(said), "{args:?}: {}", output.errors());
     }
+    // What is packed, and damaged.
+    let packed = lab.path().join("log.gz");
+    fs::write(&packed, [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &[0xff; 99]].concat()).unwrap();
+    let output = report(&lab, &["--spool", root, "--log", packed.to_str().unwrap()]);
+    assert!(output.code == Some(1) && output.errors().starts_with("scripts/report: "), "{}", output.errors());
+    let output = run("env", &["SOURCE_DATE_EPOCH=soon", &script("report"), "--spool", root]);
+    assert!(output.code == Some(1) && output.errors().contains("is no number of seconds"), "{}", output.errors());
     for args in [&["--frobnicate"][..], &["--days", "0"], &["--days", "x"], &["--silent", "-1"], &["joe@example.com"]] {
         let output = report(&lab, args);
         assert_eq!((output.code, output.text()), (Some(2), String::new()), "{args:?}");

@@ -61,7 +61,15 @@ def run(parser, main):
         sys.exit(main(options) or 0)
     except (Stop, config.Fault) as why:
         sys.stdout.flush()
-        print(f"{parser.prog}: {why}", file=sys.stderr)
+        print(f"{parser.prog}: {printable(str(why))}", file=sys.stderr)
+        sys.exit(1)
+    except UnicodeError:
+        sys.stdout.flush()
+        print(f"{parser.prog}: a name on the command line or in mailstore.ini is not UTF-8", file=sys.stderr)
+        sys.exit(1)
+    except MemoryError:
+        sys.stdout.flush()
+        print(f"{parser.prog}: the memory does not suffice; not everything was done", file=sys.stderr)
         sys.exit(1)
     except OSError as why:
         sys.stdout.flush()
@@ -96,13 +104,23 @@ def printable(text):
         if c.isprintable():
             out.append(c)
         else:
-            out.extend(f"\\x{byte:02x}" for byte in c.encode("utf-8", "surrogateescape"))
+            # Half of a pair of surrogates, which a subject may hold, is no octet that was escaped.
+            escaped = "surrogateescape" if "\udc80" <= c <= "\udcff" else "surrogatepass"
+            out.extend(f"\\x{byte:02x}" for byte in c.encode("utf-8", escaped))
     return "".join(out)
 
 
 def word(text):
     """The same as one word of a line that is read by programs too: blanks, quotes and backslashes stand as \\x.. as well. Never empty."""
     return "".join(f"\\x{ord(c):02x}" if c in ' "\\' else printable(c) for c in text) or "\\"
+
+
+def descriptor(text):
+    """A file descriptor's number, as an option's value."""
+    number = int(text)
+    if not 0 <= number < 1 << 31:
+        raise ValueError
+    return number
 
 
 def amount(octets):

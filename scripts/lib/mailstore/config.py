@@ -29,6 +29,8 @@ class Config:
 
         def place(key, default=""):
             value = shared.get(key) or default
+            if "\0" in value:
+                raise Fault(f"{path}: [mailstore] {key}: holds a NUL; start_proxies -t tells more")
             return os.path.join(base, value) if value else ""
 
         self.spool = place("spool", "mailSpool")

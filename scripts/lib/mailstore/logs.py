@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import zlib
 
 from . import cli
 
@@ -163,7 +164,7 @@ def read(log, path):
         packed = file.peek(2)[:2] == b"\x1f\x8b"
         try:
             _feed(log, gzip.GzipFile(fileobj=file) if packed else file)
-        except (EOFError, gzip.BadGzipFile) as why:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as why:
             raise cli.Stop(f"{cli.printable(path)}: {why}") from None
 
 
