@@ -190,3 +190,22 @@ fn the_file_that_comes_with_the_program_means_the_same() {
     fs::write(&file, on).unwrap();
     assert_eq!(read(&lab, std::slice::from_ref(&file)), [understood(&file).unwrap()]);
 }
+
+/// The spool lies in a folder of the service's user, who may put a link in its place.
+#[test]
+fn a_link_in_the_place_of_the_spool_brings_no_line_into_the_unit() {
+    let lab = Lab::new();
+    let ini = lab.path().join("mailstore.ini");
+    fs::write(&ini, "[mailstore]\nspool = spool\n").unwrap();
+    std::os::unix::fs::symlink("/srv/x\nExecStartPre=+/bin/false\n#", lab.path().join("spool")).unwrap();
+    let script = "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1])\n\
+                  from mailstore import config, service\n\
+                  service.unit, service.DROP_IN, service.TMP = lambda: '/etc', sys.argv[3], ()\n\
+                  print(service.fits(config.load(sys.argv[2]), 'mailstore.ini', 'nobody', True))";
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib");
+    let made = lab.path().join("made/spool.conf");
+    let args = ["-c", script, library, ini.to_str().unwrap(), made.to_str().unwrap()];
+    let output = client::run_with_input("/usr/bin/python3", &args, b"", lab.path()).ok();
+    assert_eq!(output.text(), "False\n");
+    assert!(!made.exists() && output.errors().contains("cannot be in a unit"), "{}", output.errors());
+}

@@ -72,6 +72,11 @@ def fits(config, path, user, change):
         complain(f"{path}: {cli.printable(folder)} is hidden from the service (PrivateTmp=); name a place that is not below /tmp or /var/tmp")
     if hidden:
         return False
+    # A link in a folder of the service's user may have led here: what it says must not become lines of a unit.
+    for folder in outside:
+        if not folder.isprintable():
+            complain(f"{path}: {cli.printable(folder)} has characters in its name that cannot be in a unit; take another name")
+            return False
     there = True
     for folder in outside:
         if not os.path.isdir(folder):
