@@ -10,9 +10,9 @@ use crate::support::client::run_with_input;
 
 /// What the rule (last, daily, weekly, monthly, yearly) keeps of these, in their order.
 fn kept(rule: &str, names: &[String]) -> Vec<String> {
-    let script = "import sys; sys.path.insert(0, sys.argv[1]); from mailstore import snapshots as s\n\
+    let script = "import datetime, sys; sys.path.insert(0, sys.argv[1]); from mailstore import snapshots as s\n\
                   rule = dict(zip(s.PERIODS, map(int, sys.argv[2].split(','))))\n\
-                  print(*sorted(s.kept(sys.argv[3:], rule)))";
+                  print(*sorted(s.kept(sys.argv[3:], rule, datetime.datetime(2026, 1, 1))))";
     let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lib");
     let mut args = vec!["-Bc", script, lib.to_str().unwrap(), rule];
     args.extend(names.iter().map(String::as_str));
@@ -59,8 +59,8 @@ fn thinning_every_night_comes_to_the_same() {
                   night = datetime.datetime(2025, 1, 31, 2, 30)\n\
                   nights = [(night - datetime.timedelta(days=n)).strftime(s.FORM) for n in range(400, -1, -1)]\n\
                   there = []\n\
-                  for name in nights: there = sorted(s.kept(there + [name], s.RULE))\n\
-                  assert there == sorted(s.kept(nights, s.RULE))\n\
+                  for name in nights: there = sorted(s.kept(there + [name], s.RULE, night))\n\
+                  assert there == sorted(s.kept(nights, s.RULE, night))\n\
                   print(*(name[2:10] for name in there))";
     let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lib");
     let said = run_with_input("/usr/bin/python3", &["-Bc", script, lib.to_str().unwrap()], b"", Path::new("/")).ok();
@@ -169,6 +169,23 @@ fn the_newest_stays_whatever_the_rule_and_the_clock() {
     let new = place.snapshot(&none);
     let left = place.snapshots();
     assert_eq!(left, [new, place.dest.join("2101-01-01T000000")]);
+
+    // Many of them take nobody's place.
+    for day in 2..9 {
+        dated(&place, &format!("2101-01-0{day}T000000"));
+    }
+    let days: Vec<String> = (1..4).map(|day| format!("2020-01-0{day}T000000")).collect();
+    days.iter().for_each(|day| dated(&place, day));
+    let said = place.backup(&["--keep-daily", "3", "--keep-weekly", "0", "--keep-monthly", "0"]).ok().text();
+    assert!(said.contains("; removed 2020-01-01T000000"), "{said}");
+    assert!(days[1..].iter().any(|day| place.dest.join(day).exists()), "{:?}", names(&place));
+    assert_eq!(names(&place).iter().filter(|name| name.starts_with("2101")).count(), 8);
+
+    // What only looks like the rest of a snapshot is nobody's to remove.
+    let others = place.dest.join("removing-2020-01-01T000000/mailSpool");
+    fs::create_dir_all(&others).unwrap();
+    place.backup(&[]).ok();
+    assert!(others.exists());
 }
 
 #[test]

@@ -126,6 +126,31 @@ fn a_message_of_two_owners_is_one_file_and_a_maildir_behind_a_link_is_saved() {
     assert!(!snapshot.join("mailSpool/example.com/ann").is_symlink());
 }
 
+#[test]
+fn links_deeper_down_and_to_what_is_not_the_spools_are_not_followed() {
+    let place = Place::new("%d/%n");
+    let file = place.put(JOE, "new", b"a message");
+    for name in ["round", "and-round"] {
+        symlink("..", place.spool.join(JOE).join("cur").join(name)).unwrap();
+    }
+    let root = nix::unistd::geteuid().is_root();
+    if root {
+        symlink("/etc", place.spool.join(JOE).join(".Etc")).unwrap();
+        symlink("/proc", place.spool.join("proc")).unwrap();
+        crate::support::dovecot::owned(&place.spool);
+        let uid = Some(fs::metadata(&place.spool).unwrap().uid());
+        let links = [place.spool.join(JOE).join(".Etc"), place.spool.join("proc")];
+        links.iter().for_each(|link| std::os::unix::fs::lchown(link, uid, None).unwrap());
+    }
+    let said = place.backup(&[]).ok();
+    let told = said.errors().lines().filter(|line| line.contains("that root did not make")).count();
+    assert_eq!(told, if root { 2 } else { 0 }, "{}", said.errors());
+    let snapshot = place.snapshots().remove(0);
+    assert!(place.in_snapshot(&snapshot, &file).exists());
+    let saved = files(&snapshot.join("mailSpool"));
+    assert_eq!(saved.keys().filter(|below| below.contains(",H=") || below.contains("passwd")).count(), 1, "{saved:#?}");
+}
+
 /// What a spool that is not MailStore's own has: no configuration, and no hash in the names.
 #[test]
 fn a_spool_without_a_configuration_is_saved_too() {

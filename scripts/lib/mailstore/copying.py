@@ -48,8 +48,8 @@ class Copy:
         self.earlier = earlier
         # Held open by rsync as well: whoever outlives a killed script still holds the lock.
         self.lock_fd = lock_fd
-        # Links that lead round in a circle: not followed.
-        self.left_out = set(loops(spool, template.depth()))
+        # Links to folders that are not followed, and what they are.
+        self.left_out = dict(barred(spool, template.depth()))
         # Octets that were copied, not linked.
         self.new = 0
 
@@ -86,14 +86,14 @@ class Copy:
         """Links the messages that the earlier snapshot has under another name, or in another folder of the same owner."""
         if not self.earlier:
             return
-        for maildir in spools.maildirs(self.spool, self.template):
+        for maildir in spools.maildirs(self.spool, self.template, self.is_left_out):
             known = {}
             for folder in spools.Maildir(self.earlier, maildir.path, None).folders():
                 for sub, name in names(os.path.join(self.earlier, maildir.path, folder)):
                     known[unique(name)] = os.path.join(self.earlier, maildir.path, folder, sub, name)
             for folder in maildir.folders():
                 below = os.path.join(maildir.path, folder)
-                for sub, name in names(os.path.join(self.spool, below)) if below not in self.left_out else ():
+                for sub, name in () if self.is_left_out(below) else names(os.path.join(self.spool, below)):
                     path, old = os.path.join(below, sub, name), known.get(unique(name))
                     if old and old != os.path.join(self.earlier, path) and alike(old, os.path.join(self.spool, path)):
                         link(old, os.path.join(self.into, path))
@@ -108,8 +108,10 @@ class Copy:
                 try:
                     replace(os.path.join(self.into, folder, sub, now), os.path.join(self.spool, folder, sub, now))
                     return True
-                except FileNotFoundError:
-                    continue
+                except OSError as why:
+                    # It has got another name, or something else has its name.
+                    if why.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                        raise
         return not seen
 
     def rsync(self, more):
@@ -152,16 +154,23 @@ class Copy:
         maildir = "/*" * self.template.depth()
         yield f"--exclude={maildir}/tmp/*"
         yield f"--exclude={maildir}/.*/tmp/*"
+        # Below the `cur` of a Maildir's folder, and one level further for what other programs keep there, is no mail; a link that leads back up would
+        # have rsync go round and round.
+        yield f"--exclude={maildir}/*/*/*/"
         for path in self.left_out:
             yield "--exclude=/" + re.sub(r"([\\*?[])", r"\\\1", path)
+
+    def is_left_out(self, path):
+        """Whether this folder is one of those that are not followed, or lies below one."""
+        return any(f"{path}/".startswith(f"{link}/") for link in self.left_out)
 
     def missing(self):
         """The messages that lie in the spool and not in the copy, as (folder, name without flags)."""
         found = set()
-        for maildir in spools.maildirs(self.spool, self.template):
+        for maildir in spools.maildirs(self.spool, self.template, self.is_left_out):
             for folder in maildir.folders():
                 below = os.path.join(maildir.path, folder)
-                if below in self.left_out:
+                if self.is_left_out(below):
                     continue
                 copied = {unique(name) for _, name in names(os.path.join(self.into, below))}
                 found.update((below, name) for name in settled(os.path.join(self.spool, below)) if name not in copied)
@@ -198,8 +207,14 @@ class Copy:
         return stay
 
 
-def loops(spool, depth, below="", way=()):
-    """Symbolic links, down to the Maildirs' folders, that lead back to a folder on the way to them: rsync would go round and round."""
+CIRCLE = "is a link that leads round in a circle"
+FOREIGN = "is a link that root did not make, to a folder that does not belong to the spool's user"
+
+
+def barred(spool, depth, below="", way=()):
+    """Symbolic links, down to the Maildirs' folders, that are not followed, and why: rsync would go round and round, or root would read what
+    the spool's user may not.
+    """
     here = os.path.join(spool, below)
     way = (*way, os.path.realpath(here))
     try:
@@ -213,11 +228,22 @@ def loops(spool, depth, below="", way=()):
         if entry.is_symlink() and entry.is_dir():
             to = os.path.realpath(entry.path)
             if any(at == to or at.startswith(to.rstrip("/") + "/") for at in way):
-                yield path
+                yield path, CIRCLE
+            elif foreign(spool, entry):
+                yield path, FOREIGN
             else:
-                yield from loops(spool, depth - 1, path, way)
+                yield from barred(spool, depth - 1, path, way)
         elif depth > 0 and entry.is_dir(follow_symlinks=False):
-            yield from loops(spool, depth - 1, path, way)
+            yield from barred(spool, depth - 1, path, way)
+
+
+def foreign(spool, entry):
+    """Whether a link is the spool's user's, and what it leads to is not."""
+    owner = os.stat(spool).st_uid
+    try:
+        return os.geteuid() == 0 and owner != 0 and entry.stat(follow_symlinks=False).st_uid != 0 and entry.stat().st_uid != owner
+    except OSError:
+        return True
 
 
 def unique(name):
@@ -290,8 +316,10 @@ def replace(target, source):
     """A copy as a file of its own, also in the place of one that others share: nothing is written into that."""
     new = os.path.join(os.path.dirname(target), f".copying-{os.getpid()}")
     try:
-        with open(source, "rb") as file:
+        with open(source, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), source)
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
                 copy.flush()

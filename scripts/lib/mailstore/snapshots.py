@@ -43,6 +43,8 @@ PERIODS = {
     "monthly": lambda when: (when.year, when.month),
     "yearly": lambda when: when.year,
 }
+# More than what the clock is put back by each autumn.
+AHEAD = datetime.timedelta(days=1)
 RULE = {"last": 1, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 0}
 
 
@@ -74,10 +76,15 @@ def time_of(name):
         return None
 
 
-def kept(names, rule):
-    """What the rule keeps of these snapshots: their names, each with the periods that it is kept for. Always the newest."""
-    newest_first = sorted(set(names), reverse=True)
-    reasons = {}
+def kept(names, rule, now):
+    """What the rule keeps of these snapshots: their names, each with the periods that it is kept for. Always the newest.
+
+    Those that a wrong clock dated stay, and count for nothing: they would take the places of the others, and those go. (If it is wrong now, all
+    others are ahead of it, and stay.)
+    """
+    ahead = {name for name in names if time_of(name) > now + AHEAD}
+    newest_first = sorted(set(names) - ahead, reverse=True)
+    reasons = {name: ["ahead of the clock"] for name in ahead}
     for kind, period in PERIODS.items():
         seen = set()
         for name in newest_first:
@@ -230,7 +237,7 @@ class Store:
         """What interrupted runs had begun to remove."""
         names = os.listdir(self.path)
         paths = (os.path.join(self.path, name) for name in names if name.startswith(REMOVING) and time_of(name[len(REMOVING) :]))
-        return sorted(path for path in paths if os.path.isdir(path) and not os.path.islink(path))
+        return sorted(path for path in paths if os.path.isdir(path) and not os.path.islink(path) and ours(path))
 
     def clear(self, away):
         spool = os.path.join(away, SPOOL)
@@ -239,6 +246,11 @@ class Store:
         unlink_if_there(os.path.join(away, INI))
         unlink_if_there(os.path.join(away, FACTS))
         os.rmdir(away)
+
+
+def ours(path):
+    """Whether this folder is what is left of a snapshot: `clear` takes what says so last."""
+    return read_facts(os.path.join(path, FACTS)) is not None or not os.listdir(path)
 
 
 def read_facts(path):
