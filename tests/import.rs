@@ -218,6 +218,17 @@ fn an_mbox_comes_in_without_what_mail_programs_added() {
         line(".Old", "-", DATE + 2, b"Subject: no end"),
     ]);
     setup.imported(&file, &[], "0 messages imported, 5 there already, 0 failed");
+    // What came with a message does not delete it.
+    let sent = setup.lab.path().join("sent.mbox");
+    let sender = replaced(&lf(&mail(7)), "\n\n", "\nX-Mozilla-Status: 0008\n\n");
+    let both = [
+        &b"From a@b Sun Sep 13 12:26:40 2020\n"[..],
+        &sender,
+        b"\nFrom - Sun Sep 13 12:26:40 2020\nX-Mozilla-Status: 0001\n",
+        &sender,
+    ];
+    fs::write(&sent, both.concat()).unwrap();
+    setup.imported(&sent, &[], "1 message imported, 1 there already, 0 failed");
     // As Windows' Thunderbird writes it; and bytes as they are.
     let windows = setup.lab.path().join("windows");
     fs::write(&windows, replaced(&mbox, "\n", "\r\n")).unwrap();
@@ -453,6 +464,16 @@ fn as_root_all_belongs_to_the_spools_user_and_the_source_may_be_roots() {
     fs::write(other.dir.join("mailstore.ini"), format!("[mailstore]\nspool = mailSpool\nuser = {user}\n")).unwrap();
     let output = run_script(&setup.lab, "import", &[JOE, source.to_str().unwrap(), "-c", &other.ini()]);
     assert!(output.code == Some(1) && output.errors().contains("Permission denied"), "{}", output.errors());
+    // The source's owner lays one: what he may not read does not come into his archive. What root laid is what he meant.
+    let outside = setup.lab.folder("outside");
+    put(&outside, "cur", "3.host:2,S", DATE, &lf(&mail(3)));
+    std::os::unix::fs::symlink(&outside, source.join(".Boss")).unwrap();
+    std::os::unix::fs::symlink(outside.join("cur/3.host:2,S"), source.join("cur/4.host:2,S")).unwrap();
+    setup.imported(&source, &["--dry-run"], "1 message would be imported, 3 there already, 0 failed");
+    support::dovecot::owned(&source);
+    let output = setup.import(&source, &[]);
+    assert!(output.code == Some(1) && output.text().contains("2 there already, 2 failed"), "{}", output.text());
+    fs::remove_dir_all(&outside).unwrap();
     // The owner of the Maildir lays a trap: root does not walk into it.
     let outside = setup.lab.folder("outside");
     fs::create_dir_all(setup.archive.spool().join("example.com")).unwrap();

@@ -1,6 +1,7 @@
-"""Files that are put in place whole or not at all."""
+"""Files that are put in place whole or not at all, and what root should not read for others."""
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -44,3 +45,17 @@ def replace(path, data):
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def not_for_root(handle, top, path):
+    """Raises an OSError if root reads an open file by a link that somebody else may have made: it lies outside of this folder and belongs to
+    another user than the folder does. (A Maildir that was moved to another disk belongs to the same.)
+    """
+    if os.geteuid() != 0:
+        return
+    owner = os.stat(top).st_uid
+    if owner == 0 or os.fstat(handle).st_uid == owner:
+        return
+    # Of the file itself, whatever became of the links meanwhile.
+    if not os.readlink(f"/proc/self/fd/{handle}").startswith(os.path.join(os.path.realpath(top), "")):
+        raise OSError(errno.EPERM, "is reached by a link and belongs to another user: not read by root", path)

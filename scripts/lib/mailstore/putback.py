@@ -75,7 +75,7 @@ def header_of(maildir, message):
 
 def content(message):
     """A hash of what no server changes."""
-    header, blank, body = _divide(re.sub(rb"\r*\n", b"\n", message).replace(b"\0", b"\x80"))
+    header, blank, body = _divide(re.sub(rb"(?<!\r)\r*\n", b"\n", message).replace(b"\0", b"\x80"))
     header = X_TUID.sub(b"", header)
     return hashlib.sha256(header + blank + body.rstrip(b"\n")).digest()
 

@@ -16,14 +16,23 @@ import stat
 import time
 import unicodedata
 
-from . import cli, owners
+from . import cli, files, owners
 from .spool import Message
 
 # How often a folder is listed that changes meanwhile.
 LISTINGS_MAX = 5
 
+# A larger file is no message, octets; it would not fit into the memory.
+MESSAGE_LEN_MAX = 4 << 30
+
 # Of a header, octets: enough to find a subject.
 HEADER_SHOWN = 65536
+
+# Nothing in it composes with what is before: it begins with ASCII, or what is before is longer than any word.
+PIECE = re.compile(r"[\x00-\x7f]+[^\x00-\x7f]{0,1000}|[^\x00-\x7f]{1,1000}")
+
+# Of dates that a file may have: those that a calendar has, Unix time in seconds.
+DATE_MAX = 253_000_000_000
 
 DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?\Z")
 
@@ -167,7 +176,7 @@ class Found:
     def __init__(self, message, status):
         self.message = message
         # Received, Unix time in seconds.
-        self.date = status.st_mtime
+        self.date = min(max(status.st_mtime, 0), DATE_MAX)
         # Octets of the file.
         self.size = status.st_size
 
@@ -176,7 +185,7 @@ def open_message(maildir, message):
     """The message's file, open for reading, and the message under its present name; none where it is gone."""
     for _ in range(3):
         try:
-            return _open(message.path), message
+            return _open(message.path, maildir), message
         except FileNotFoundError:
             message = _renamed(maildir, message)
             if message is None:
@@ -189,11 +198,18 @@ def open_message(maildir, message):
     return None
 
 
-def _open(path):
+def _open(path, maildir):
     file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
+        if status.st_size > MESSAGE_LEN_MAX:
+            raise OSError(errno.EFBIG, f"is larger than {cli.amount(MESSAGE_LEN_MAX)}: no message", path)
+        files.not_for_root(file.fileno(), maildir.spool, path)
+    except OSError:
         file.close()
-        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
+        raise
     return file
 
 
@@ -247,7 +263,12 @@ def field(message, name):
 
 def folded(text):
     """Without regard to case, to the way an accent is written, and to how blanks and lines are divided."""
-    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+    return " ".join(composed(composed(text).casefold()).split())
+
+
+def composed(text):
+    """In NFC, piece by piece: Python takes the square of the time for many accents in a row."""
+    return "".join(unicodedata.normalize("NFC", piece) for piece in PIECE.findall(text))
 
 
 def holds(message, texts):
@@ -273,10 +294,32 @@ def readable(message):
             text = _text(part)
             yield text
             if part.get_content_subtype() == "html":
-                yield html.unescape(re.sub(r"(?s)<(?:style|script)\b.*?</(?:style|script)\s*>|<[^>]*>", " ", text))
+                yield html.unescape(without_tags(text))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, email.errors.MessageError):
         # However broken it is, it may be what is looked for.
         yield message.decode("utf-8", "replace")
+
+
+TAG_HIDING = re.compile(r"<(?:style|script)\b")
+TAG_HIDING_END = re.compile(r"</(?:style|script)\s{0,100}>")
+
+
+def without_tags(text):
+    """HTML as a person reads it, about. In one go through the text, whoever wrote it."""
+    out, at, hides = [], 0, True
+    while True:
+        start = text.find("<", at)
+        if start < 0:
+            break
+        hidden = TAG_HIDING_END.search(text, start) if hides and TAG_HIDING.match(text, start) else None
+        # Where none ends, none that begins later does.
+        hides = hides and (hidden is not None or not TAG_HIDING.match(text, start))
+        end = hidden.end() if hidden else text.find(">", start) + 1
+        if not end:
+            break
+        out.append(text[at:start])
+        at = end
+    return " ".join([*out, text[at:]])
 
 
 def _text(part):

@@ -15,18 +15,21 @@ import time
 import zipfile
 import zlib
 
-from . import cli, mbox, owners
+from . import cli, files, mbox, owners
 
 FLAGS = re.compile(r"[:;!]2,([A-Za-z]*)\Z")
 # What mail programs put into the header of a message in an mbox; it never was the message's.
 MBOX_FIELDS = re.compile(
     rb"(?im)^(?:Status|X-Status|X-Keywords|X-UID|X-IMAP|X-IMAPbase|X-Mozilla-Status2?|X-Mozilla-Keys|Content-Length):[^\n]*\n(?:[ \t][^\n]*\n)*"
 )
+# What Thunderbird puts before a message, and its From_ line.
+THUNDERBIRD = re.compile(rb"(?i)(?:(?:X-Account-Key|X-UIDL|X-Mozilla-[A-Za-z0-9-]+):[^\n]*\n(?:[ \t][^\n]*\n)*)*")
+FROM_THUNDERBIRD = re.compile(rb"From (?:-|\r?\n)")
 DOUBTFUL_DATE = 86400 * 366
 # A larger file is no message, octets.
 MESSAGE_LEN_MAX = 1 << 30
 # What reading a message, or what holds it, may raise. (A .zip that is encrypted: RuntimeError.)
-UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
 # Files in a mail program's folder that hold no messages.
 NO_MAIL = (".msf", ".dat", ".json", ".sqlite", ".html", ".log", ".txt", ".index", ".cache")
 
@@ -59,6 +62,8 @@ class Sources:
 
     def __init__(self, as_root):
         self.as_root = as_root
+        # The folder that is gone through.
+        self.top = None
         # Folders that were gone through: links may lead in circles.
         self.visited = set()
         self.failed = []
@@ -69,6 +74,7 @@ class Sources:
         with self.as_root:
             status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
+            self.top = path
             found = list(self._folders(path, []))
             if not found:
                 raise cli.Stop(f"{cli.printable(path)}: holds no Maildir, no mbox, no .eml and no .zip file")
@@ -119,8 +125,8 @@ class Sources:
                 if below is not None:
                     yield from self._folders(entry.path, below)
             # What lies beside cur and new is the server's.
-            elif is_file and not maildir and not entry.name.startswith(".") and not entry.name.lower().endswith(NO_MAIL):
-                kind = self._kind_or_none(entry.path)
+            elif is_file and not maildir and not entry.name.startswith("."):
+                kind = self._kind_or_none(entry.path, entry.name.lower().endswith(NO_MAIL))
                 if kind == "eml":
                     yield levels, kind, entry.path
                 elif kind == "zip":
@@ -140,11 +146,14 @@ class Sources:
             return [*levels, *plus_levels(name)] if len(name) > 1 and self._is_maildir(entry.path) else None
         return [*levels, level(re.sub(r"(?i)\.(sbd|mbox)\Z", "", name))]
 
-    def _kind_or_none(self, path):
+    def _kind_or_none(self, path, hardly):
         try:
             kind = self._kind(path)
         except OSError as why:
             self.failed.append(cli.sentence(why))
+            return None
+        # A folder of mail may well be called `firewall.log`; what is no mbox is told of by nobody.
+        if hardly and kind != "mbox":
             return None
         if kind is None:
             self.skipped.append(f"{cli.printable(path)}: holds no mail")
@@ -161,7 +170,14 @@ class Sources:
 
     def _open(self, path):
         with self.as_root:
-            return open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+            file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+            try:
+                if self.top is not None:
+                    files.not_for_root(file.fileno(), self.top, path)
+            except OSError:
+                file.close()
+                raise
+            return file
 
     def _maildir(self, path, levels):
         found = []
@@ -217,7 +233,7 @@ class Sources:
                 if number == 1 and re.search(rb"(?im)^X-IMAP(base)?:", header) and b"FOLDER INTERNAL DATA" in header:
                     # A note of a mail server's to itself.
                     continue
-                status = mbox_flags(header)
+                status = mbox_flags(header, line)
                 if status is None:
                     # Thunderbird has deleted it, and not tidied up.
                     continue
@@ -230,14 +246,14 @@ class Sources:
     def _eml(self, path, levels):
         with self._open(path) as file:
             written = os.fstat(file.fileno()).st_mtime
-        yield Item(levels, cli.printable(path), lambda _: self._read(path), date_else=written)
+        yield Item(levels, cli.printable(path), lambda _: self._read(path), date_else=written if plausible(written) else None)
 
     def _zip(self, path, levels):
         with self._open(path) as file, zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 title = f"{cli.printable(path)}: {cli.printable(info.filename)}"
                 parts = [part for part in info.filename.split("/") if part not in ("", ".", "..")]
-                if info.is_dir() or not parts:
+                if not parts or info.is_dir():
                     continue
                 if not parts[-1].lower().endswith(".eml"):
                     self.skipped.append(f"{title}: is no .eml file")
@@ -245,6 +261,9 @@ class Sources:
 
                 def read(_, info=info):
                     check_size(info.file_size)
+                    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                        # The others unpack some kilobytes to gigabytes before anybody counts.
+                        raise ValueError("is packed in a way that is not read here; unpack it, and import the folder")
                     return archive.read(info)
 
                 yield Item([*levels, *map(level, parts[:-1])], title, read, date=zip_date(info))
@@ -297,10 +316,15 @@ def divide(message):
     return message[: found.start(1)], found[1], message[found.end() :]
 
 
-def mbox_flags(header):
+def mbox_flags(header, line):
     """Maildir's letters and whether the message is an old one, by what mail programs note in an mbox; none: it is deleted."""
     letters, old = set(), False
-    for name, value in re.findall(rb"(?im)^(Status|X-Status|X-Mozilla-Status):[ \t]*([^\r\n]*)", header):
+    # Thunderbird writes them before the message, and no sender into its From_ lines. Elsewhere such a field came with the message, and says
+    # nothing: least of all that it is deleted.
+    ours = THUNDERBIRD.match(header).end() if FROM_THUNDERBIRD.match(line) else 0
+    fields = re.findall(rb"(?im)^(X-Mozilla-Status):[ \t]*([^\r\n]*)", header[:ours])
+    fields += re.findall(rb"(?im)^(Status|X-Status):[ \t]*([^\r\n]*)", header)
+    for name, value in fields:
         if name.lower() == b"x-mozilla-status":
             try:
                 bits = int(value.strip(), 16)

@@ -16,6 +16,7 @@ class Maildir:
     """An owner's."""
 
     def __init__(self, spool, path, owner):
+        self.spool = spool
         # Below the spool: example.com/joe.
         self.path = path
         self.dir = os.path.join(spool, path)
@@ -84,10 +85,12 @@ def is_maildir(path):
     return os.path.isdir(os.path.join(path, "cur")) or os.path.isdir(os.path.join(path, "new"))
 
 
-def maildirs(spool, template):
-    """Every owner's Maildir, by path."""
+def maildirs(spool, template, left_out=lambda path: False):
+    """Every owner's Maildir, by path; but for the folders that are left out, which are not looked into."""
 
     def below(path, depth):
+        if path and left_out(path):
+            return
         if depth == template.depth():
             if is_maildir(os.path.join(spool, path)):
                 yield Maildir(spool, path, template.owner(path))
