@@ -596,6 +596,11 @@ fn a_connection_that_is_lost_costs_one_message_at_most_and_the_next_run_brings_i
     let mut expected: Vec<Vec<u8>> = (0..40).map(letter).collect();
     expected.sort();
     assert_eq!(contents(&account(&setup.lab, at, JOE)), expected);
+    // While much is being written: it is told all the same.
+    let large = [letter(40), vec![b'x'; 20 << 20]].concat();
+    setup.archive.keep(MAILDIR, "", "", &large);
+    let output = setup.restore(Endpoint { port: cutting(at.port, 100_000, usize::MAX), ..at }, &[]);
+    assert!(output.code == Some(1) && output.text().contains(" put back"), "{:?} {}", output.code, output.errors());
 }
 
 /// Through MailStore into the account behind it: what is put back is known, and not kept once more.

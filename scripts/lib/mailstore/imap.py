@@ -115,7 +115,8 @@ class Account:
                 f"{self.address}: its certificate cannot be trusted: {why.verify_message}; "
                 "use the name that the certificate is for, or name the authority that signed it with --ca FILE"
             ) from None
-        except (OSError, ssl.SSLError, imaplib.IMAP4.error) as why:
+        except (OSError, ssl.SSLError, imaplib.IMAP4.error, UnicodeError) as why:
+            # (UnicodeError: the name cannot be that of a host.)
             self.drop()
             raise Gone(f"{self.address}: {self._words(why)}") from None
         self._examined = None
