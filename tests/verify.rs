@@ -431,3 +431,16 @@ fn the_page_is_true() {
         assert!(PAGE.contains(&format!("`{kind}`")) && help.contains(&format!("\n  {kind} ")), "{kind}");
     }
 }
+
+/// A file with nothing in it but a hole takes no room, and would take a night to read.
+#[test]
+fn a_hole_is_not_read() {
+    let lab = Lab::new();
+    let spool = lab.folder("spool");
+    let new = spool.join("example.com/a/new");
+    fs::create_dir_all(&new).unwrap();
+    fs::File::create(new.join("1700000003.M1P1.hole")).unwrap().set_len(1 << 40).unwrap();
+    let (lines, _) = over(&spool, &["--no-permissions"], 1);
+    let found = "strange owner=a@example.com path=example.com/a/new/1700000003.M1P1.hole reason=has 1099511627776 octets: no message is so large";
+    assert!(lines.len() == 1 && lines[0].starts_with(found), "{lines:#?}");
+}

@@ -93,7 +93,7 @@ fn a_hundred_thousand_messages() {
 fn endless(lab: &Lab) -> (Child, Vec<u32>) {
     let (mut spool, _) = three(lab);
     let long = spool.put("example.com/e", "", Place::New, DAY, b"");
-    File::options().write(true).open(&long).unwrap().set_len(1 << 40).unwrap();
+    File::options().write(true).open(&long).unwrap().set_len(64 << 30).unwrap();
     let mut command = Command::new(script("verify"));
     command.args(["--spool", spool.path().to_str().unwrap(), "--jobs", "3"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -20,6 +20,9 @@ from . import cli, spool as spools
 # Octets that are read at once.
 CHUNK = 1 << 20
 
+# A larger file is no message, octets. One with nothing in it but a hole takes no room, and a night to read.
+MESSAGE_LEN_MAX = 64 << 30
+
 # What ends a script.
 ENDS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -139,6 +142,9 @@ def examine(batch):
                 messages += 1
                 if uid is not None and (status.st_mode != stat.S_IFREG | 0o600 or status.st_uid != uid):
                     findings += [("permissions", name, reason) for reason in wrong_rights(status, 0o600, uid)]
+                if status.st_size > MESSAGE_LEN_MAX:
+                    findings.append(("strange", name, f"has {status.st_size} octets: no message is so large, and it was not read"))
+                    continue
                 size, digest = read(file, status.st_size)
             except OSError as why:
                 findings.append(("unreadable", name, why.strerror))
