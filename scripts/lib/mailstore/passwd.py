@@ -77,17 +77,20 @@ class File:
         try:
             with os.fdopen(number, "wb") as file:
                 try:
-                    old = os.stat(self.path)
+                    old = os.lstat(self.path)
                 except FileNotFoundError:
                     old = None
                     if gid is not None and gid != os.fstat(file.fileno()).st_gid:
                         os.fchown(file.fileno(), -1, gid)
                     os.fchmod(file.fileno(), 0o640)
                 else:
+                    if not stat.S_ISREG(old.st_mode):
+                        raise cli.Stop(f"{cli.printable(self.path)}: is no file any more")
                     own = os.fstat(file.fileno())
                     if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
                         os.fchown(file.fileno(), old.st_uid, old.st_gid)
-                    os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+                    # Not setuid, whatever it was: the lines are not ours.
+                    os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode) & 0o777)
                 file.writelines(line + b"\n" for line in self.lines)
                 file.flush()
                 if old is not None and os.fstat(file.fileno()).st_mtime < int(old.st_mtime) + 1:
