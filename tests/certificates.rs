@@ -127,6 +127,12 @@ fn after_a_renewal_the_hook_brings_the_certificate_and_sessions_go_on() {
         assert_eq!((fs::read(etc.join("key.pem")).unwrap(), names(&etc)), (fs::read(&first.key).unwrap(), 0));
     };
     unchanged(hook(&etc, &pid, Some(&lineage(&lab, NAME, &second, &first.key))), "is not that of the certificate");
+    let junk = lab.folder("junk");
+    fs::write(junk.join("fullchain.pem"), "neither").unwrap();
+    fs::write(junk.join("privkey.pem"), "neither").unwrap();
+    fs::remove_file(etc.join("letsencrypt-name")).unwrap();
+    unchanged(hook(&etc, &pid, Some(&junk)), "there is no certificate in ");
+    fs::write(etc.join("letsencrypt-name"), format!("{NAME}\n")).unwrap();
     fs::remove_file(lab.path().join(NAME).join("privkey.pem")).unwrap();
     unchanged(hook(&etc, &pid, Some(&lab.path().join(NAME))), "/privkey.pem");
     unchanged(hook(&etc, &pid, None), "RENEWED_LINEAGE is not set");
