@@ -93,7 +93,7 @@ fn mutt_reads_a_maildir_and_leaves_it_as_it_is() {
     let got = home.join("got");
     let keys = format!(
         "set pipe_decode=no wait_key=no quit=yes move=no delete=yes sort=mailbox-order header_cache=\"\"\n\
-         push \"<pipe-message>cat >{}<enter><quit>\"\n",
+         push \"<search>~s Lunch<enter><pipe-message>cat >{}<enter><quit>\"\n",
         got.display()
     );
     fs::write(home.join("muttrc"), &keys).unwrap();

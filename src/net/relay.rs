@@ -288,11 +288,12 @@ impl Pump<'_, '_> {
                 self.talk.heard(side, n, at_pace, now);
                 if side == Side::Client {
                     self.host.wire().received += n as u64;
-                    if !self.host.identified()
-                        && let Some(stream) = &self.legs[0].stream
-                    {
-                        stream.overwrite_read();
-                    }
+                }
+                // A server may repeat what it heard.
+                if !self.host.identified()
+                    && let Some(stream) = &self.legs[index(side)].stream
+                {
+                    stream.overwrite_read();
                 }
                 true
             }
