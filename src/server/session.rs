@@ -261,3 +261,16 @@ fn reach(proxy: &Proxy, until: Until<'_>) -> Result<(Stream, SocketAddr), String
         _ => Ok((stream, local)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_to_blame_where_a_client_has_waited_long_for_its_greeting() {
+        let left = End::Orderly("the client left");
+        assert_eq!(unfit(&left, PATIENCE - Duration::from_millis(1)), None);
+        let why = unfit(&left, PATIENCE + Duration::from_millis(999));
+        assert_eq!(why.as_deref(), Some("it had not greeted when the client left after 5 s"));
+    }
+}

@@ -40,11 +40,16 @@ def replace(path, data):
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    flush(folder)
+
+
+def flush(path):
+    """A file, or a folder's entries, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(handle)
     finally:
-        os.close(opened)
+        os.close(handle)
 
 
 def not_for_root(handle, top, path):

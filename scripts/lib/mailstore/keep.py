@@ -14,7 +14,7 @@ import socket
 import stat
 import time
 
-from . import cli, owners, place
+from . import cli, files, owners, place
 from .spool import HASH, Maildir
 
 # Messages that are flushed together.
@@ -188,7 +188,7 @@ class Keeper:
     def settle(self):
         """What was put is in its folders when this returns, on disk. How many."""
         # Together: a journal writes what waits at the same time in one go.
-        list(self.threads.map(flush, [draft[0] for draft in self.batch]))
+        list(self.threads.map(files.flush, [draft[0] for draft in self.batch]))
         folders, settled = {}, 0
         while self.batch:
             path, where, sub, name, digest = self.batch[0]
@@ -200,7 +200,7 @@ class Keeper:
             self.known.add(digest, target)
             folders[os.path.join(where, sub)] = None
         for folder in folders:
-            flush(folder)
+            files.flush(folder)
         self.batch_hashes.clear()
         return settled
 
@@ -241,7 +241,7 @@ class Keeper:
                     _make(os.path.join(at, sub))
                 made_in.add(at)
         for path in sorted(made_in, key=len, reverse=True):
-            flush(path)
+            files.flush(path)
         self.ensured.add(folder)
 
     def _tidy(self, tmp):
@@ -270,12 +270,3 @@ def _make(path):
             raise
         return
     os.chmod(path, 0o700)
-
-
-def flush(path):
-    """A file, or a folder's entries, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

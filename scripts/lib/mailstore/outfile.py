@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 
-from . import cli
+from . import cli, files
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def new_file(path, force):
             file.flush()
             os.fsync(file.fileno())
         _place(temporary, path, force)
-        _flush(folder)
+        files.flush(folder)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -53,11 +53,3 @@ def _place(temporary, path, force):
         # A file system without hard links.
         check(path, force)
         os.rename(temporary, path)
-
-
-def _flush(folder):
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

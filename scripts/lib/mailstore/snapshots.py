@@ -20,7 +20,7 @@ import re
 import shutil
 import subprocess
 
-from . import cli
+from . import cli, files
 
 MARKER = ".mailstore-backup"
 FACTS = "mailstore-snapshot"
@@ -166,7 +166,7 @@ class Store:
             file.write(MARKER_TEXT)
             file.flush()
             os.fsync(fd)
-        flush_folder(self.path)
+        files.flush(self.path)
 
     def lock(self):
         """For as long as this process, and whatever it starts with this descriptor, lives."""
@@ -213,7 +213,7 @@ class Store:
             name = now.strftime(FORM)
         path = os.path.join(self.path, name)
         os.rename(self.unfinished, path)
-        flush_folder(self.path)
+        files.flush(self.path)
         self.point_to(name)
         return Snapshot(path, {key: str(value) for key, value in facts.items()})
 
@@ -225,7 +225,7 @@ class Store:
         unlink_if_there(new)
         os.symlink(name, new)
         os.rename(new, link)
-        flush_folder(self.path)
+        files.flush(self.path)
 
     def remove(self, snapshot):
         """It loses its name first, so that half of it never looks whole; what is around the mail goes last, so that the rest is known as ours."""
@@ -306,11 +306,3 @@ def flush_all(path):
     done = subprocess.run(["sync", "-f", path], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     if done.returncode:
         raise cli.Stop(f"{cli.printable(path)}: cannot be flushed to disk: {done.stderr.decode(errors='replace').strip()}")
-
-
-def flush_folder(path):
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
