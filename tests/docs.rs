@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use support::client::{curl, run_with_input};
 use support::dovecot::{Configured, entries, mail_names, owned};
 use support::lab::is_root;
+use support::page::with;
 use support::spool::{received, sent};
 use support::*;
 
@@ -25,17 +26,6 @@ const JOE: &str = "joe@example.com";
 const ARCHIVE_PASSWORD: &str = "change me";
 /// Where the configuration lies, in the pages.
 const INI: &str = "/etc/mailstore/mailstore.ini";
-
-/// Each of these stands in the text, and is replaced.
-#[track_caller]
-fn with(text: &str, replaced: &[(&str, &str)]) -> String {
-    let mut text = text.to_owned();
-    for (from, to) in replaced {
-        assert!(text.contains(from), "{from:?} is not in\n{text}");
-        text = text.replace(from, to);
-    }
-    text
-}
 
 /// The indented lines of a text that begin so, without their indent.
 #[track_caller]

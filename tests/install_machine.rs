@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::client::{curl, run_with_input};
 use support::machine::low_port;
-use support::page::commands;
+use support::page::{commands, with};
 use support::sources::Sources;
 use support::*;
 
@@ -207,17 +207,6 @@ fn for_a_machine_without_systemd_it_says_how_to_start() {
     assert_eq!(machine.sh("cat /usr/local/bin/start_proxies.old"), "mine\n");
     assert!(machine.path("/etc/mailstore/mailstore.ini").exists() && machine.path(SPOOL).exists());
     machine.sh("id mailstore");
-}
-
-/// Each of these stands in the text, and is replaced.
-#[track_caller]
-fn with(text: &str, replaced: &[(&str, &str)]) -> String {
-    let mut text = text.to_owned();
-    for (from, to) in replaced {
-        assert!(text.contains(from), "{from:?} is not in\n{text}");
-        text = text.replace(from, to);
-    }
-    text
 }
 
 #[test]

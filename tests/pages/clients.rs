@@ -6,9 +6,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::page::{all_blocks, at_home, block, text, with};
+use super::page::{all_blocks, at_home, block, text};
 use crate::support::client::{maildirs, private, run_getmail, run_with_input};
 use crate::support::dovecot::{entries, token};
+use crate::support::page::with;
 use crate::support::spool::received;
 use crate::support::*;
 

@@ -6,8 +6,9 @@ use std::fs;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use nix::sys::signal::Signal;
 
-use super::page::{all_blocks, at_home, block, text, with};
+use super::page::{all_blocks, at_home, block, text};
 use crate::support::dovecot::token;
+use crate::support::page::with;
 use crate::support::proxy::program;
 use crate::support::spool::{received, sent};
 use crate::support::*;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::support::dovecot::mail_names;
 use crate::support::lab::is_root;
+use crate::support::page::with;
 use crate::support::*;
 
 /// The blocks of this kind (the word behind the fence) on a page.
@@ -22,23 +23,6 @@ pub(crate) fn block<'a>(page: &'a str, heading: &str, kind: &str) -> &'a str {
     let found = all_blocks(part.split(&*level).next().unwrap(), kind);
     assert_eq!(found.len(), 1, "blocks of {kind} below {heading}");
     found[0]
-}
-
-/// Each of these stands in the text, and is replaced; what took its place (a port, by chance) is not looked at again.
-#[track_caller]
-pub(crate) fn with(text: &str, replaced: &[(&str, &str)]) -> String {
-    for (from, _) in replaced {
-        assert!(text.contains(from), "{from:?} is not in\n{text}");
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let found = replaced.iter().find(|(from, _)| rest.starts_with(from));
-        let len = found.map_or(first.len_utf8(), |(from, _)| from.len());
-        out.push_str(found.map_or(&rest[..len], |(_, to)| to));
-        rest = &rest[len..];
-    }
-    out
 }
 
 /// A `mailstore.ini` with the lab's certificate, free ports, its spool and the user that mail belongs to; in a folder of its own, which is given.

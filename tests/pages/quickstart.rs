@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::page::{all_blocks, at_home, text, with};
+use super::page::{all_blocks, at_home, text};
 use crate::support::client::run_with_input;
 use crate::support::dovecot::{Configured, mail_names, owned};
 use crate::support::lab::is_root;
+use crate::support::page::with;
 use crate::support::*;
 
 const PAGE: &str = include_str!("../../docs/quickstart.md");

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::fail2ban::journal;
-use super::page::{text, with};
+use super::page::text;
 use super::said::{GROUPS, all_said, fixed_parts, is_made_of, literals, plain, sources};
 use crate::support::client::run_with_input;
+use crate::support::page::with;
 use crate::support::proxy::{program, section};
 use crate::support::spool::hash;
 use crate::support::*;
