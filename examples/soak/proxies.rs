@@ -96,18 +96,21 @@ impl Proxies {
         self.signal(Signal::SIGUSR1) && self.log.wait(PATIENCE, |seen| seen.told > before)
     }
 
-    /// Changes the configuration and has it read. `round` tells which one; a faulty one has to be refused.
+    /// Changes the configuration and has it read. `round` tells which one; a faulty one has to be refused, and is put right
+    /// again: the next start reads the same file.
     pub(crate) fn reload(&self, round: usize, faulty: bool) -> bool {
-        let mut text = settings(round, &self.text);
-        if faulty {
-            text += "\n[imap:faulty]\nlisten = nowhere\n";
-        }
+        let file = self.folder.join("mailstore.ini");
+        let right = settings(round, &self.text);
         let before = self.log.seen();
-        fs::write(self.folder.join("mailstore.ini"), text).is_ok()
+        if faulty {
+            let refused = fs::write(&file, format!("{right}\n[imap:faulty]\nlisten = nowhere\n")).is_ok()
+                && self.signal(Signal::SIGHUP)
+                && self.log.wait(PATIENCE, |seen| seen.not_applied > before.not_applied);
+            return fs::write(&file, right).is_ok() && refused;
+        }
+        fs::write(&file, right).is_ok()
             && self.signal(Signal::SIGHUP)
-            && self.log.wait(PATIENCE, |seen| {
-                if faulty { seen.not_applied > before.not_applied } else { seen.reloaded > before.reloaded }
-            })
+            && self.log.wait(PATIENCE, |seen| seen.reloaded > before.reloaded)
     }
 
     /// How it ended, if it did.
