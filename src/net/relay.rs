@@ -12,6 +12,7 @@
 mod buffer;
 mod closing;
 mod pace;
+mod repose;
 mod waiting;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use self::buffer::Buffer;
 use self::pace::{Pace, Talk};
+use self::repose::Repose;
 use super::stream::{Outcome, Stream};
 use super::tls::{Acceptor, Connector};
 use super::wait::{Need, Until};
@@ -33,7 +35,7 @@ pub const QUEUE_SOFT: usize = 64 * 1024;
 /// Octets in the client's queue above which the client is not read either: it asks (for answers of our own) and does not listen.
 pub const QUEUE_HARD: usize = 1024 * 1024;
 /// Octets read from one side and not yet taken by the protocol.
-pub const INPUT_MAX: usize = 32 * 1024;
+pub const INPUT_MAX: usize = 64 * 1024;
 /// How long a session that always has something to do goes without a look at its limits and at the stop pipe.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A handshake in the middle of a session.
@@ -108,6 +110,8 @@ pub struct Settings<'a> {
     pub connector: Option<&'a Connector>,
     /// Closed at its other end when the session has to end at once.
     pub stop: BorrowedFd<'a>,
+    /// How long nothing may happen until the session is handed back, to go on with [`rest`].
+    pub rest_after: Duration,
 }
 
 /// How it ended.
@@ -118,30 +122,54 @@ pub struct Report {
     pub polls: u64,
 }
 
-/// Runs a session to its end. Both connections are closed afterwards.
+/// A session's two connections, and how far they are.
+pub struct Connections {
+    legs: [Leg; 2],
+    talk: Talk,
+    /// When the protocol was last told that nobody speaks.
+    last_rest: Instant,
+    polls: u64,
+    last_look: Instant,
+    /// The stop pipe was closed; it would be ready always.
+    stopped: bool,
+    repose: Repose,
+}
+
+impl Connections {
+    /// `idle_timeout` as in [`Settings`].
+    pub fn new(client: Stream, server: Stream, idle_timeout: Duration) -> Connections {
+        let now = Instant::now();
+        Connections {
+            legs: [Leg::new(client, now), Leg::new(server, now)],
+            talk: Talk::new(idle_timeout, now),
+            last_rest: now,
+            polls: 0,
+            last_look: now,
+            stopped: false,
+            repose: Repose::default(),
+        }
+    }
+}
+
+/// Runs a session to its end; both connections are closed then. None: nothing has happened for [`Settings::rest_after`]. It is to go on with [`rest`], best
+/// in another thread: the stack of this one is as large as it has ever been.
 pub fn run(
-    client: Stream,
-    server: Stream,
+    connections: &mut Connections,
     protocol: &mut dyn Protocol,
     host: &mut dyn Wired,
     settings: &Settings<'_>,
-) -> Report {
-    let now = Instant::now();
-    let mut pump = Pump {
-        legs: [Leg::new(client, now), Leg::new(server, now)],
-        protocol,
-        host,
-        settings,
-        talk: Talk::new(settings.idle_timeout, now),
-        last_rest: now,
-        polls: 0,
-        last_look: now,
-        stopped: false,
-    };
-    let end = pump.pump();
+) -> Option<Report> {
+    connections.repose.wake();
+    let mut pump = Pump { connections, protocol, host, settings };
+    let end = pump.pump()?;
     pump.protocol.over(pump.host);
     pump.close();
-    Report { end, polls: pump.polls }
+    Some(Report { end, polls: pump.connections.polls })
+}
+
+/// Sleeps, on next to no stack, until there is something to [`run`] for.
+pub fn rest(connections: &mut Connections, protocol: &mut dyn Protocol, host: &mut dyn Wired, settings: &Settings<'_>) {
+    Pump { connections, protocol, host, settings }.watch();
 }
 
 fn index(side: Side) -> usize {
@@ -163,6 +191,8 @@ struct Leg {
     /// None only where a handshake failed and the connection with it.
     stream: Option<Stream>,
     input: Buffer,
+    /// Something was read, and nothing written since that would have carried the acknowledgement.
+    unacknowledged: bool,
     /// The protocol left some of the input, and nothing has changed since.
     held: bool,
     /// Reading may give something: nobody said yet that it would block. While false, poll is asked for `read_need`.
@@ -192,6 +222,7 @@ impl Leg {
         Leg {
             stream: Some(stream),
             input: Buffer::default(),
+            unacknowledged: false,
             held: false,
             may_read: true,
             read_need: Need::Readable,
@@ -215,21 +246,15 @@ impl Leg {
 }
 
 struct Pump<'a, 'b> {
-    legs: [Leg; 2],
+    connections: &'a mut Connections,
     protocol: &'a mut dyn Protocol,
     host: &'a mut dyn Wired,
     settings: &'a Settings<'b>,
-    talk: Talk,
-    /// When the protocol was last told that nobody speaks.
-    last_rest: Instant,
-    polls: u64,
-    last_look: Instant,
-    /// The stop pipe was closed; it would be ready always.
-    stopped: bool,
 }
 
 impl Pump<'_, '_> {
-    fn pump(&mut self) -> End {
+    /// None: it rests.
+    fn pump(&mut self) -> Option<End> {
         loop {
             let mut progress = false;
             for side in [Side::Server, Side::Client] {
@@ -240,18 +265,24 @@ impl Pump<'_, '_> {
             progress |= self.handshake(Side::Server) | self.handshake(Side::Client);
             progress |= self.tell_closed();
             if let Some(end) = self.host.wire().end.clone() {
-                return end;
+                return Some(end);
+            }
+            if progress {
+                self.connections.repose.wake();
             }
             // Two peers that are always faster than we are would keep us from ever looking.
-            if !progress || self.last_look.elapsed() >= LOOK_EVERY {
+            if !progress || self.connections.last_look.elapsed() >= LOOK_EVERY {
                 self.sleep(progress);
-                self.last_look = Instant::now();
+                self.connections.last_look = Instant::now();
+            }
+            if self.connections.repose.is_over() {
+                return None;
             }
         }
     }
 
     fn leg(&mut self, side: Side) -> &mut Leg {
-        &mut self.legs[index(side)]
+        &mut self.connections.legs[index(side)]
     }
 
     /// Whether what this side says could be passed on.
@@ -263,35 +294,46 @@ impl Pump<'_, '_> {
     }
 
     fn wants_read(&mut self, side: Side) -> bool {
-        let leg = &self.legs[index(side)];
+        let leg = &self.connections.legs[index(side)];
         leg.closed.is_none() && leg.stream.is_some() && leg.input.len() < INPUT_MAX && self.room_for(side)
     }
 
-    /// One read. True if it changed anything.
+    /// Reads what there is room for. True if it changed anything.
     fn read(&mut self, side: Side) -> bool {
-        if !self.legs[index(side)].may_read || !self.wants_read(side) {
+        let read = self.read_once(side);
+        // TLS gives record by record: those that are there already go on their way together.
+        while read
+            && self.connections.legs[index(side)].stream.as_ref().is_some_and(|stream| stream.buffered() > 0)
+            && self.read_once(side)
+        {}
+        read
+    }
+
+    fn read_once(&mut self, side: Side) -> bool {
+        if !self.connections.legs[index(side)].may_read || !self.wants_read(side) {
             return false;
         }
-        let leg = &mut self.legs[index(side)];
+        let leg = &mut self.connections.legs[index(side)];
         let Some(stream) = leg.stream.as_mut() else { return false };
         let (outcome, filled_up) = leg.input.fill(INPUT_MAX, |space| stream.read(space));
         match outcome {
             Outcome::Ready(n) => {
-                // A plain socket that gave less than it could have is empty; TLS gives record by record.
-                leg.may_read = filled_up || stream.is_tls() || leg.broken.is_some();
+                // A socket that gave less than it could have is empty.
+                leg.may_read = filled_up || stream.may_have_more() || leg.broken.is_some();
                 leg.held = false;
+                leg.unacknowledged = true;
                 leg.last_read = Instant::now();
                 let now = leg.last_read;
                 // A server may say a whole line now and then: to a client in IDLE, or that it is still searching.
                 let said = &leg.input.bytes()[leg.input.len() - n..];
                 let at_pace = side == Side::Client || !said.contains(&b'\n');
-                self.talk.heard(side, n, at_pace, now);
+                self.connections.talk.heard(side, n, at_pace, now);
                 if side == Side::Client {
                     self.host.wire().received += n as u64;
                 }
                 // A server may repeat what it heard.
                 if !self.host.identified()
-                    && let Some(stream) = &self.legs[index(side)].stream
+                    && let Some(stream) = &self.connections.legs[index(side)].stream
                 {
                     stream.overwrite_read();
                 }
@@ -324,11 +366,11 @@ impl Pump<'_, '_> {
 
     /// Gives the protocol what there is. True if it took anything.
     fn deliver(&mut self, side: Side) -> bool {
-        let leg = &self.legs[index(side)];
+        let leg = &self.connections.legs[index(side)];
         if leg.held || leg.input.is_empty() || !self.room_for(side) || self.host.wire().end.is_some() {
             return false;
         }
-        let leg = &mut self.legs[index(side)];
+        let leg = &mut self.connections.legs[index(side)];
         let given = leg.input.len();
         let taken = self.protocol.input(side, leg.input.bytes(), self.host).min(given);
         leg.input.consume(taken);
@@ -341,7 +383,7 @@ impl Pump<'_, '_> {
 
     /// Writes what is queued for a side, as far as it goes. True if any of it left.
     fn write(&mut self, side: Side) -> bool {
-        let leg = &mut self.legs[index(side)];
+        let leg = &mut self.connections.legs[index(side)];
         let wire = self.host.wire();
         let mut progress = false;
         while leg.may_write && !wire.queue(side).is_empty() {
@@ -353,6 +395,7 @@ impl Pump<'_, '_> {
                         wire.sent += n as u64;
                     }
                     leg.last_write = Instant::now();
+                    leg.unacknowledged = false;
                     if let Some(stalled) = &mut leg.stalled {
                         stalled.moved(n, leg.last_write);
                     }
@@ -384,7 +427,7 @@ impl Pump<'_, '_> {
             return false;
         }
         let peer = name(side);
-        let leg = &mut self.legs[index(side)];
+        let leg = &mut self.connections.legs[index(side)];
         if !leg.input.is_empty() {
             // RFC 3207, section 4.2, and RFC 2595: what was said in the clear must not be taken for protocol after it.
             self.tell_lost(side);
@@ -395,7 +438,7 @@ impl Pump<'_, '_> {
         let limit = Instant::now() + HANDSHAKE;
         let until =
             Until { deadline: login_deadline.map_or(limit, |login| login.min(limit)), stop: self.settings.stop };
-        let leg = &mut self.legs[index(side)];
+        let leg = &mut self.connections.legs[index(side)];
         let result = match (side, leg.stream.take(), self.settings.acceptor, self.settings.connector) {
             (_, Some(stream), _, _) if leg.closed.is_some() || leg.broken.is_some() => {
                 leg.stream = Some(stream);
@@ -413,10 +456,10 @@ impl Pump<'_, '_> {
                 leg.stream = Some(stream);
                 (leg.may_read, leg.may_write) = (true, true);
                 (leg.read_need, leg.write_need) = (Need::Readable, Need::Writable);
-                self.talk.restart(Instant::now());
+                self.connections.talk.restart(Instant::now());
                 self.host.wire().start_tls[index(side)] = false;
                 self.protocol.tls_started(side, self.host);
-                self.legs.iter_mut().for_each(|leg| leg.held = false);
+                self.connections.legs.iter_mut().for_each(|leg| leg.held = false);
             }
             Err(why) => {
                 // The connection is in no state to be written to.
@@ -452,7 +495,7 @@ impl Pump<'_, '_> {
             let broken = leg.closed.as_ref().and_then(|closed| closed.error.as_ref()).map(io::Error::to_string);
             let outstanding = self.protocol.outstanding();
             self.protocol.eof(side, self.host);
-            self.legs.iter_mut().for_each(|leg| leg.held = false);
+            self.connections.legs.iter_mut().for_each(|leg| leg.held = false);
             // The protocol knows where it was cut off, but not that it was by force.
             if let (Some(End::Fault(why)), Some(e)) = (&mut self.host.wire().end, &broken) {
                 *why = format!("{why}: {e}");
@@ -471,9 +514,9 @@ impl Pump<'_, '_> {
             }
             return true;
         }
-        let client = &self.legs[0];
+        let client = &self.connections.legs[0];
         if client.told && !self.protocol.outstanding() && self.host.wire().queues.iter().all(Buffer::is_empty) {
-            let client = &self.legs[0];
+            let client = &self.connections.legs[0];
             let end = match client.closed.as_ref().and_then(|closed| closed.error.as_ref()) {
                 Some(e) => End::Fault(format!("the connection to the client broke: {e}")),
                 None => End::Orderly("client closed"),

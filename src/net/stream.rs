@@ -57,10 +57,13 @@ impl Stream {
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
         setsockopt(&tcp, sockopt::KeepAlive, &true)?;
-        Ok(Stream { inner: Inner::Plain(Socket { tcp, blocked_on: None, eof: false }) })
+        let socket = Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true };
+        Ok(Stream { inner: Inner::Plain(socket) })
     }
 
-    pub(super) fn over_tls(tls: TlsStream<Socket>) -> Stream {
+    /// After the handshake: what comes now comes in records.
+    pub(super) fn over_tls(mut tls: TlsStream<Socket>) -> Stream {
+        tls.get_mut().ahead = Some(Ahead::default());
         Stream { inner: Inner::Tls(Box::new(tls)) }
     }
 
@@ -108,18 +111,37 @@ impl Stream {
         }
     }
 
-    /// Octets that OpenSSL has decrypted already: poll does not see them.
+    /// Octets that were read from the socket and can be read here without it: poll does not see them. Under TLS not all of them need be a whole record.
     pub fn buffered(&self) -> usize {
         match &self.inner {
             Inner::Plain(_) => 0,
-            Inner::Tls(tls) => tls.buffered_read_size().unwrap_or(0),
+            Inner::Tls(tls) => tls.buffered_read_size().unwrap_or(0) + self.socket().ahead(),
+        }
+    }
+
+    /// Whether, after a read, another one may give something without a wait: never for a plain stream that gave less than it was asked for.
+    pub fn may_have_more(&self) -> bool {
+        self.is_tls() && (self.socket().more || self.buffered() > 0)
+    }
+
+    /// Has the peer hear at once that its octets have come. The kernel forgets this setting: to be called each time. If it fails, it is slower.
+    pub fn acknowledge(&self) {
+        let _ = self.socket().tcp.set_quickack(true);
+    }
+
+    /// Gives back memory that is not needed while nothing comes.
+    pub fn release(&mut self) {
+        if let Some(ahead) = &mut self.socket_mut().ahead {
+            ahead.release();
         }
     }
 
     /// Overwrites what OpenSSL left behind of what was read, which may have been a credential. It gives a record's memory back as it is, and native-tls
     /// knows no switch for that (SSL_OP_CLEANSE_PLAINTEXT). This thread's next allocations of that size are that memory, if anything is.
     pub fn overwrite_read(&self) {
-        if self.is_tls() && self.buffered() == 0 {
+        if let Inner::Tls(tls) = &self.inner
+            && tls.buffered_read_size().is_ok_and(|left| left == 0)
+        {
             let zeros: [Vec<u8>; RECORD_MEMORY_TRIES] = std::array::from_fn(|_| vec![0; RECORD_MEMORY]);
             std::hint::black_box(&zeros);
         }
@@ -142,7 +164,7 @@ impl Stream {
 
     /// Reads from the bare socket, for a connection that is being closed and whose input means nothing any more.
     pub fn discard(&mut self, scratch: &mut [u8]) -> Outcome {
-        match self.socket_mut().read(scratch) {
+        match self.socket_mut().receive(scratch) {
             Ok(0) => Outcome::Eof { clean: true },
             Ok(n) => Outcome::Ready(n),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Outcome::WouldBlock(Need::Readable),
@@ -209,11 +231,66 @@ pub(super) struct Socket {
     tcp: TcpStream,
     blocked_on: Option<Need>,
     eof: bool,
+    /// Under TLS, once hands are shaken.
+    ahead: Option<Ahead>,
+    /// The last read may have left something in the socket.
+    more: bool,
+}
+
+/// What was read from a socket ahead of OpenSSL, which asks for five octets and then for a record, with a system call for each. Ciphertext only.
+#[derive(Debug, Default)]
+struct Ahead {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Ahead {
+    /// Some records.
+    const LEN: usize = 64 * 1024;
+
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let count = buffer.len().min(self.end - self.start);
+        buffer[..count].copy_from_slice(&self.memory[self.start..self.start + count]);
+        self.start += count;
+        count
+    }
+
+    fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        self.memory.resize(Ahead::LEN, 0);
+        (self.start, self.end) = (0, 0);
+        self.end = read(&mut self.memory)?;
+        Ok(self.end)
+    }
+
+    fn release(&mut self) {
+        if self.start == self.end {
+            *self = Ahead::default();
+        }
+    }
 }
 
 impl Socket {
     pub(super) fn blocked_on(&self) -> Option<Need> {
         self.blocked_on
+    }
+
+    /// Octets read ahead.
+    fn ahead(&self) -> usize {
+        self.ahead.as_ref().map_or(0, |ahead| ahead.end - ahead.start)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = uninterrupted(|| self.tcp.read(buffer));
+        match &result {
+            Ok(0) if !buffer.is_empty() => self.eof = true,
+            Ok(count) => self.more = *count == buffer.len(),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                (self.blocked_on, self.more) = (Some(Need::Readable), false)
+            }
+            _ => {}
+        }
+        result
     }
 }
 
@@ -225,15 +302,12 @@ impl AsFd for Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = uninterrupted(|| self.tcp.read(buffer));
-        match &result {
-            Ok(0) if !buffer.is_empty() => self.eof = true,
-            // A peer that writes a message and then its end waits under Nagle's algorithm for our acknowledgement, which the kernel delays by 40 ms in
-            // a dialogue: an APPEND took 45 ms instead of 2. The kernel forgets this setting, so it is renewed with each read. If it fails, it is slower.
-            Ok(_) => drop(self.tcp.set_quickack(true)),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.blocked_on = Some(Need::Readable),
-            _ => {}
+        let Some(mut ahead) = self.ahead.take() else { return self.receive(buffer) };
+        let mut result = Ok(ahead.take(buffer));
+        if matches!(result, Ok(0)) && !buffer.is_empty() {
+            result = ahead.fill(|memory| self.receive(memory)).map(|_| ahead.take(buffer));
         }
+        self.ahead = Some(ahead);
         result
     }
 }

@@ -104,8 +104,8 @@ pub(crate) fn happened(fd: &PollFd<'_>) -> bool {
 }
 
 /// poll(2) until the deadline. May return early with nothing (a signal, a deadline too far for one call): the caller looks
-/// at the clock anyway.
-pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
+/// at the clock anyway. Whether there is anything to look at.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> bool {
     let timeout = match deadline {
         None => PollTimeout::NONE,
         Some(deadline) => {
@@ -116,8 +116,12 @@ pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
         }
     };
     match poll(fds, timeout) {
-        Ok(_) | Err(Errno::EINTR) => {}
+        Ok(ready) => ready > 0,
+        Err(Errno::EINTR) => false,
         // ENOMEM is all that can be left: a short rest instead of a busy loop.
-        Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        Err(_) => {
+            std::thread::sleep(Duration::from_millis(20));
+            false
+        }
     }
 }

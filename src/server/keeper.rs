@@ -165,6 +165,10 @@ impl Keeper {
         self.settle_finished();
     }
 
+    pub(super) fn label(&self) -> &Label {
+        &self.label
+    }
+
     pub(super) fn tally(&self) -> Tally {
         self.tally
     }

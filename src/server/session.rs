@@ -2,8 +2,13 @@
 //!
 //! Runs in a thread of its own. Whatever happens in it, a panic included, ends this session and no other. A client that cannot
 //! be served is told so in its protocol's words.
+//!
+//! A session that has become quiet sleeps in another thread: a stack stays as large as it has ever been, and handshakes, logins and messages need more of it
+//! than sleeping does. So what a thousand idle sessions cost does not depend on what they have done before. When something happens it
+//! goes on in a thread for work again.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +23,21 @@ use super::limits::{Room, Ticket};
 use super::privileges;
 use super::proxy::Proxy;
 use crate::config::TlsMode;
+use crate::net::relay::Connections;
 use crate::net::stream::Stream;
 use crate::net::wait::Until;
 use crate::net::{dial, relay};
-use crate::protocol::End;
+use crate::protocol::{End, Protocol};
 
 /// A session needs little: buffers are on the heap, parsers do not recurse. (Debug builds need more than release builds.)
 const STACK: usize = 512 * 1024;
+/// To sleep on; enough to work on, where there is no other thread to be had. Less than a quarter of [`STACK`]: the C library gives the stack of a thread that has
+/// ended, as it was left, to the next one that wants as much, or down to a quarter of that.
+const SMALL_STACK: usize = 120 * 1024;
 /// One handshake, or the way to the server.
 const STEP: Duration = Duration::from_secs(30);
+/// How long a session is quiet before it moves: two threads are made for one such pause, some 50 µs.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long a client is talked to that is not served.
 const REFUSAL: Duration = Duration::from_secs(5);
 /// How many such at once; what is above that is told in passing.
@@ -45,22 +56,34 @@ pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, clie
         }
     };
     let label = Label { id: world.next_id(), proxy: proxy.config.name.clone(), client };
-    // A thread that cannot be made takes what it was given with it: the socket has to be got back.
-    let socket = Arc::new(Mutex::new(Some(tcp)));
     let body = {
-        let (world, proxy, socket) = (Arc::clone(world), Arc::clone(proxy), Arc::clone(&socket));
-        move || {
-            if let Some(tcp) = take(&socket) {
-                run(&world, &proxy, tcp, client, &label, ticket);
-            }
-        }
+        let (world, proxy) = (Arc::clone(world), Arc::clone(proxy));
+        move |tcp| carry_on(Session::begin(world, proxy, tcp, label, ticket))
     };
-    if let Err(e) = thread::Builder::new().name(format!("session {client}")).stack_size(STACK).spawn(body) {
+    if let Err((e, tcp)) = spawn(format!("session {client}"), STACK, tcp, body) {
         proxy.counters.refused.add(1);
         log::error!("{} refused client={client} reason=no thread: {e}", proxy.config.name);
-        if let Some(tcp) = take(&socket) {
-            refuse(world, proxy, tcp, "Too busy, try again later");
+        refuse(world, proxy, tcp, "Too busy, try again later");
+    }
+}
+
+/// Gives something to a new thread, and gives it back where there can be none: what a closure takes is gone with it.
+fn spawn<T: Send + 'static>(
+    name: String,
+    stack: usize,
+    what: T,
+    body: impl FnOnce(T) + Send + 'static,
+) -> Result<(), (io::Error, T)> {
+    let slot = Arc::new(Mutex::new(Some(what)));
+    let theirs = Arc::clone(&slot);
+    let body = move || {
+        if let Some(what) = take(&theirs) {
+            body(what);
         }
+    };
+    match thread::Builder::new().name(name).stack_size(stack).spawn(body) {
+        Ok(_) => Ok(()),
+        Err(e) => take(&slot).map_or(Ok(()), |what| Err((e, what))),
     }
 }
 
@@ -73,8 +96,8 @@ fn room(proxy: &Proxy) -> Room {
     }
 }
 
-fn take(socket: &Mutex<Option<TcpStream>>) -> Option<TcpStream> {
-    socket.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Tells a client to come back, in a short-lived thread. Where there are too many of these, or no thread, in passing.
@@ -90,13 +113,12 @@ fn refuse(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, text: &'static
     if count >= REFUSERS_MAX {
         return refuse_in_passing(proxy, &tcp, text);
     }
-    let socket = Arc::new(Mutex::new(Some(tcp)));
     let body = {
-        let (world, proxy, socket) = (Arc::clone(world), Arc::clone(proxy), Arc::clone(&socket));
-        move || {
+        let (world, proxy) = (Arc::clone(world), Arc::clone(proxy));
+        move |tcp| {
             let _place = place;
             let until = Until { deadline: Instant::now() + REFUSAL, stop: world.stop.as_fd() };
-            let Some(Ok(mut stream)) = take(&socket).map(Stream::new) else { return };
+            let Ok(mut stream) = Stream::new(tcp) else { return };
             if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
                 match acceptor.accept(stream, until) {
                     Ok(tls) => stream = tls,
@@ -106,9 +128,7 @@ fn refuse(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, text: &'static
             stream.last_words(&proxy.speaker.refusal(text), until);
         }
     };
-    if thread::Builder::new().name("refusal".to_owned()).stack_size(STACK).spawn(body).is_err()
-        && let Some(tcp) = take(&socket)
-    {
+    if let Err((_, tcp)) = spawn("refusal".to_owned(), STACK, tcp, body) {
         refuse_in_passing(proxy, &tcp, text);
     }
 }
@@ -123,66 +143,161 @@ fn refuse_in_passing(proxy: &Proxy, tcp: &TcpStream, text: &str) {
     }
 }
 
-fn run(world: &World, proxy: &Proxy, tcp: TcpStream, client: SocketAddr, label: &Label, ticket: Ticket) {
-    let begun = Instant::now();
-    proxy.counters.sessions.add(1);
-    log::debug!("{label} opened client={client}");
-    let mut keeper = Keeper::new(label.clone(), proxy.policy(), proxy.archive.clone(), Arc::clone(&proxy.counters));
-    let end = catch_unwind(AssertUnwindSafe(|| serve(world, proxy, tcp, label, &mut keeper)))
-        .unwrap_or_else(|_| End::Fault("panic: a bug of MailStore, see the line above".to_owned()));
-    if catch_unwind(AssertUnwindSafe(|| keeper.close())).is_err() {
-        log::error!(
-            "{label} drafts could not be brought to their end: a bug of MailStore; what was prepared is kept at the next start"
-        );
-    }
-    let (tally, (received, sent)) = (keeper.tally(), keeper.octets());
-    proxy.counters.received.add(received);
-    proxy.counters.sent.add(sent);
-    let user = keeper.user().map_or_else(|| "-".to_owned(), ToString::to_string);
-    let reason = match &end {
-        End::Orderly(reason) => *reason,
-        End::Fault(reason) => reason.as_str(),
-    };
-    log::info!(
-        "{label} closed client={client} user={user} time={}s received={received} sent={sent} kept={} duplicates={} not_kept={} fetched={} reason={reason}",
-        begun.elapsed().as_secs(),
-        tally.kept,
-        tally.duplicates,
-        tally.not_kept,
-        tally.fetched,
-    );
-    // After all else: who waits for the last session may end the program.
-    drop(ticket);
+/// A session, from its first thread to its last.
+struct Session {
+    world: Arc<World>,
+    proxy: Arc<Proxy>,
+    label: Label,
+    begun: Instant,
+    keeper: Keeper,
+    stage: Stage,
+    /// Given back after all else: who waits for the last session may end the program.
+    _ticket: Ticket,
 }
 
-fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &mut Keeper) -> End {
-    let login_deadline = Instant::now() + proxy.shared.login_timeout;
-    let until = Until { deadline: login_deadline, stop: world.stop.as_fd() };
-    let mut client = match Stream::new(tcp) {
-        Ok(stream) => stream,
-        Err(e) => return End::Fault(format!("the client's connection broke: {e}")),
-    };
-    if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
-        match acceptor.accept(client, until.at_most(STEP)) {
-            Ok(tls) => client = tls,
-            Err(why) => return End::Fault(format!("TLS handshake with the client failed: {why}")),
+enum Stage {
+    /// Nothing was said yet.
+    New(TcpStream),
+    /// Both sides are there.
+    Joined(Joined),
+    Over,
+}
+
+struct Joined {
+    connections: Connections,
+    protocol: Box<dyn Protocol>,
+    reached: Instant,
+}
+
+/// Runs a session to its end, in this thread and in those that it goes on in.
+fn carry_on(mut session: Box<Session>) {
+    loop {
+        let end = match catch_unwind(AssertUnwindSafe(|| session.go_on())) {
+            Ok(Some(end)) => end,
+            Ok(None) => match spawn(session.thread_name(), SMALL_STACK, session, sleep) {
+                Ok(()) => return,
+                // It costs more memory here, and that is all.
+                Err((_, back)) => {
+                    session = back;
+                    session.rest();
+                    continue;
+                }
+            },
+            Err(_) => End::Fault("panic: a bug of MailStore, see the line above".to_owned()),
+        };
+        return session.finish(&end);
+    }
+}
+
+/// Sleeps until the session has something to do, in another thread.
+fn sleep(mut session: Box<Session>) {
+    session.rest();
+    if let Err((_, session)) = spawn(session.thread_name(), STACK, session, carry_on) {
+        carry_on(session);
+    }
+}
+
+impl Session {
+    fn begin(world: Arc<World>, proxy: Arc<Proxy>, tcp: TcpStream, label: Label, ticket: Ticket) -> Box<Session> {
+        proxy.counters.sessions.add(1);
+        log::debug!("{label} opened client={}", label.client);
+        let keeper = Keeper::new(label.clone(), proxy.policy(), proxy.archive.clone(), Arc::clone(&proxy.counters));
+        Box::new(Session {
+            world,
+            proxy,
+            label,
+            begun: Instant::now(),
+            keeper,
+            stage: Stage::New(tcp),
+            _ticket: ticket,
+        })
+    }
+
+    /// None: it is quiet.
+    fn go_on(&mut self) -> Option<End> {
+        if let Stage::New(_) = self.stage {
+            let Stage::New(tcp) = mem::replace(&mut self.stage, Stage::Over) else { return None };
+            match self.join(tcp) {
+                Ok(joined) => self.stage = Stage::Joined(joined),
+                Err(end) => return Some(end),
+            }
+        }
+        let Session { world, proxy, keeper, begun, stage: Stage::Joined(joined), .. } = self else { return None };
+        relay(world, proxy, keeper, *begun, joined)
+    }
+
+    /// Until there is something to do.
+    fn rest(&mut self) {
+        if let Session { world, proxy, keeper, begun, stage: Stage::Joined(joined), .. } = self {
+            let Joined { connections, protocol, .. } = joined;
+            relay::rest(connections, &mut **protocol, keeper, &settings(world, proxy, *begun));
         }
     }
-    let (server, local) = match reach(proxy, until.at_most(STEP)) {
-        Ok(reached) => reached,
-        Err(why) => {
-            keeper.no_server(&format!("server {} cannot be reached: {why}", proxy.config.upstream()));
-            let words = proxy.speaker.refusal("The mail server cannot be reached, try again later");
-            keeper.count_words(words.len());
-            client.last_words(&words, Until { deadline: Instant::now() + REFUSAL, ..until });
-            // The line above has the reason, which can be long.
-            return End::Fault("the server cannot be reached".to_owned());
+
+    fn thread_name(&self) -> String {
+        format!("session {}", self.label.client)
+    }
+
+    /// The client's handshake, and the way to the server.
+    fn join(&mut self, tcp: TcpStream) -> Result<Joined, End> {
+        let Session { world, proxy, keeper, .. } = self;
+        let until = Until { deadline: self.begun + proxy.shared.login_timeout, stop: world.stop.as_fd() };
+        let mut client = Stream::new(tcp).map_err(|e| End::Fault(format!("the client's connection broke: {e}")))?;
+        if let (TlsMode::Implicit, Some(acceptor)) = (proxy.config.listen_tls, &proxy.acceptor) {
+            client = acceptor
+                .accept(client, until.at_most(STEP))
+                .map_err(|why| End::Fault(format!("TLS handshake with the client failed: {why}")))?;
         }
-    };
-    let reached = Instant::now();
-    let mut protocol = proxy.speaker.protocol(local);
-    let settings = relay::Settings {
-        login_deadline,
+        let (server, local) = match reach(proxy, until.at_most(STEP)) {
+            Ok(reached) => reached,
+            Err(why) => {
+                keeper.no_server(&format!("server {} cannot be reached: {why}", proxy.config.upstream()));
+                let words = proxy.speaker.refusal("The mail server cannot be reached, try again later");
+                keeper.count_words(words.len());
+                client.last_words(&words, Until { deadline: Instant::now() + REFUSAL, ..until });
+                // The line above has the reason, which can be long.
+                return Err(End::Fault("the server cannot be reached".to_owned()));
+            }
+        };
+        Ok(Joined {
+            connections: Connections::new(client, server, proxy.shared.idle_timeout),
+            protocol: proxy.speaker.protocol(local),
+            reached: Instant::now(),
+        })
+    }
+
+    /// Brings to its end what is in the archive's hands, and says how it went.
+    fn finish(mut self: Box<Self>, end: &End) {
+        self.stage = Stage::Over;
+        let Session { proxy, label, keeper, begun, .. } = &mut *self;
+        if catch_unwind(AssertUnwindSafe(|| keeper.close())).is_err() {
+            log::error!(
+                "{label} drafts could not be brought to their end: a bug of MailStore; what was prepared is kept at the next start"
+            );
+        }
+        let (tally, (received, sent)) = (keeper.tally(), keeper.octets());
+        proxy.counters.received.add(received);
+        proxy.counters.sent.add(sent);
+        let user = keeper.user().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let reason = match end {
+            End::Orderly(reason) => *reason,
+            End::Fault(reason) => reason.as_str(),
+        };
+        log::info!(
+            "{label} closed client={} user={user} time={}s received={received} sent={sent} kept={} duplicates={} not_kept={} fetched={} reason={reason}",
+            label.client,
+            begun.elapsed().as_secs(),
+            tally.kept,
+            tally.duplicates,
+            tally.not_kept,
+            tally.fetched,
+        );
+    }
+}
+
+fn settings<'a>(world: &'a World, proxy: &'a Proxy, begun: Instant) -> relay::Settings<'a> {
+    relay::Settings {
+        login_deadline: begun + proxy.shared.login_timeout,
         idle_timeout: proxy.shared.idle_timeout,
         client_closed_wait: relay::CLIENT_CLOSED_WAIT,
         client_gone_wait: relay::CLIENT_GONE_WAIT,
@@ -190,11 +305,18 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
         acceptor: proxy.acceptor.as_ref(),
         connector: proxy.connector.as_ref(),
         stop: world.stop.as_fd(),
-    };
-    let report = relay::run(client, server, &mut *protocol, keeper, &settings);
-    log::debug!("{label} slept {} times", report.polls);
+        rest_after: REST_AFTER,
+    }
+}
+
+/// None: it is quiet.
+fn relay(world: &World, proxy: &Proxy, keeper: &mut Keeper, begun: Instant, joined: &mut Joined) -> Option<End> {
+    let settings = settings(world, proxy, begun);
+    let protocol = &mut *joined.protocol;
+    let report = relay::run(&mut joined.connections, protocol, keeper, &settings)?;
+    log::debug!("{} slept {} times", keeper.label(), report.polls);
     if !protocol.greeted()
-        && let Some(why) = unfit(&report.end, reached.elapsed())
+        && let Some(why) = unfit(&report.end, joined.reached.elapsed())
     {
         keeper.no_server(&format!(
             "server {} cannot be used: {why}; {}",
@@ -202,7 +324,7 @@ fn serve(world: &World, proxy: &Proxy, tcp: TcpStream, label: &Label, keeper: &m
             look_at(proxy, &why)
         ));
     }
-    report.end
+    Some(report.end)
 }
 
 /// How long a client may have waited for a greeting before it is the server that is to blame where he leaves.

@@ -13,7 +13,13 @@ pub(super) struct Buffer {
     memory: Vec<u8>,
     start: usize,
     end: usize,
+    /// How many octets the next read asks for, in powers of [`GROWTH`] above [`READ_LEN`]: whoever fills what there is gets more.
+    growth: u32,
 }
+
+/// Octets of a first read: a small message, or a dialogue.
+const READ_LEN: usize = 8 * 1024;
+const GROWTH: usize = 8;
 
 impl Buffer {
     pub(super) fn len(&self) -> usize {
@@ -34,13 +40,16 @@ impl Buffer {
         self.end += bytes.len();
     }
 
-    /// Lets `read` fill the space up to `limit` octets in all (there must be some). Returns its outcome and whether all the space was used.
+    /// Lets `read` fill some of the space up to `limit` octets in all (there must be some). Returns its outcome and whether all that was offered was used.
     pub(super) fn fill(&mut self, limit: usize, read: impl FnOnce(&mut [u8]) -> Outcome) -> (Outcome, bool) {
-        let room = limit - self.len();
+        let room = (limit - self.len()).min(READ_LEN.saturating_mul(GROWTH.saturating_pow(self.growth)));
         self.make_room(room, 0);
         let outcome = read(&mut self.memory[self.end..self.end + room]);
         let filled = if let Outcome::Ready(n) = outcome { n } else { 0 };
         self.end += filled;
+        if filled == room && self.len() < limit {
+            self.growth += 1;
+        }
         (outcome, filled == room)
     }
 
@@ -57,9 +66,9 @@ impl Buffer {
         self.consume(self.len());
     }
 
-    /// Gives the memory back if there is nothing in it.
+    /// Gives the memory back if there is nothing in it; the next reads are small ones.
     pub(super) fn release(&mut self) {
-        if self.is_empty() && self.memory.capacity() > 0 {
+        if self.is_empty() {
             *self = Buffer::default();
         }
     }

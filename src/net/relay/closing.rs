@@ -31,12 +31,12 @@ impl Pump<'_, '_> {
     pub(super) fn close(&mut self) {
         let begun = Instant::now();
         let stall = FLUSH_STALL.min(self.settings.idle_timeout);
-        let mut deadline = begun + if self.stopped { STOPPED } else { stall };
+        let mut deadline = begun + if self.connections.stopped { STOPPED } else { stall };
         let mut state = [State::Flushing; 2];
         let mut lingering: Option<Instant> = None;
         let mut drained = [0; 2];
         let mut scratch = vec![0; 16 * 1024];
-        for leg in &mut self.legs {
+        for leg in &mut self.connections.legs {
             (leg.may_read, leg.may_write) = (true, true);
         }
         loop {
@@ -46,12 +46,12 @@ impl Pump<'_, '_> {
                 if state[i] == State::Flushing && self.write(side) {
                     progress = true;
                     drained[i] = 0;
-                    if !self.stopped {
+                    if !self.connections.stopped {
                         deadline = (Instant::now() + stall).min(begun + FLUSH_MAX);
                     }
                 }
                 let flushed = self.host.wire().queue(side).is_empty();
-                let leg = &mut self.legs[i];
+                let leg = &mut self.connections.legs[i];
                 if state[i] == State::Flushing && flushed && leg.may_write && finish(leg) {
                     state[i] = State::Finished;
                     progress = true;
@@ -67,7 +67,7 @@ impl Pump<'_, '_> {
                     Instant::now()
                 });
                 deadline = deadline.min(since + LINGER);
-                let client = &self.legs[index(Side::Client)];
+                let client = &self.connections.legs[index(Side::Client)];
                 if client.stream.is_none()
                     || client.closed.is_some()
                     || client.broken.is_some()
@@ -89,7 +89,7 @@ impl Pump<'_, '_> {
     fn sleep_closing(&mut self, state: [State; 2], listening: [bool; 2], deadline: &mut Instant) {
         let mut fds = Vec::with_capacity(3);
         let mut polled = [None; 2];
-        for (i, leg) in self.legs.iter().enumerate() {
+        for (i, leg) in self.connections.legs.iter().enumerate() {
             let mut events = PollFlags::empty();
             if state[i] == State::Flushing {
                 events |= leg.write_need.flags();
@@ -102,14 +102,14 @@ impl Pump<'_, '_> {
                 fds.push(PollFd::new(stream.as_fd(), events));
             }
         }
-        if !self.stopped {
+        if !self.connections.stopped {
             fds.push(PollFd::new(self.settings.stop, PollFlags::POLLIN));
         }
-        self.polls += 1;
+        self.connections.polls += 1;
         poll_until(&mut fds, Some(*deadline));
-        let stopped = !self.stopped && fds.last().is_some_and(happened);
+        let stopped = !self.connections.stopped && fds.last().is_some_and(happened);
         let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
-        for (leg, found) in self.legs.iter_mut().zip(found) {
+        for (leg, found) in self.connections.legs.iter_mut().zip(found) {
             leg.may_read |= found.contains(PollFlags::POLLIN);
             leg.may_write |= found.intersects(leg.write_need.flags());
             if found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
@@ -117,7 +117,7 @@ impl Pump<'_, '_> {
             }
         }
         if stopped {
-            self.stopped = true;
+            self.connections.stopped = true;
             *deadline = (*deadline).min(Instant::now() + STOPPED);
         }
     }

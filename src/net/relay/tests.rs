@@ -195,6 +195,26 @@ impl Default for Options {
     }
 }
 
+/// So short that sessions rest in the middle of nearly every test.
+const REST_AFTER: Duration = Duration::from_millis(2);
+
+/// Runs a session to its end, with all its rests.
+fn relay(
+    client: Stream,
+    server: Stream,
+    protocol: &mut dyn Protocol,
+    host: &mut dyn Wired,
+    settings: &Settings<'_>,
+) -> Report {
+    let mut connections = Connections::new(client, server, settings.idle_timeout);
+    loop {
+        if let Some(report) = run(&mut connections, protocol, host, settings) {
+            return report;
+        }
+        rest(&mut connections, protocol, host, settings);
+    }
+}
+
 fn rig(mut protocol: impl Protocol + 'static, options: Options) -> Rig {
     let (client, relay_client) = pair(options.small);
     let (server, relay_server) = pair(options.small);
@@ -210,8 +230,9 @@ fn rig(mut protocol: impl Protocol + 'static, options: Options) -> Rig {
             acceptor: options.acceptor.as_ref(),
             connector: options.connector.as_ref(),
             stop: stop_read.as_fd(),
+            rest_after: REST_AFTER,
         };
-        let report = run(
+        let report = relay(
             Stream::new(relay_client).unwrap(),
             Stream::new(relay_server).unwrap(),
             &mut protocol,
@@ -325,9 +346,10 @@ fn both_directions_at_once_over_tls() {
                 acceptor: None,
                 connector: None,
                 stop: stop.as_fd(),
+                rest_after: REST_AFTER,
             };
             let mut host = Toy { identified: true, ..Toy::default() };
-            run(client, server, &mut Forward { outstanding: true }, &mut host, &settings)
+            relay(client, server, &mut Forward { outstanding: true }, &mut host, &settings)
         })
     };
     let relays = [relay(first_in, first_out, Err(connector)), relay(second_out, second_in, Ok(acceptor))];

@@ -96,9 +96,10 @@ fn limits_hold_for_a_session_that_never_rests() {
         acceptor: None,
         connector: None,
         stop: stop_read.as_fd(),
+        rest_after: REST_AFTER,
     };
     let (relay_client, relay_server) = (Stream::new(relay_client).unwrap(), Stream::new(relay_server).unwrap());
-    let report = run(relay_client, relay_server, &mut endless, &mut Toy::default(), &settings);
+    let report = relay(relay_client, relay_server, &mut endless, &mut Toy::default(), &settings);
     assert!(fault(&report).contains("login_timeout"), "{report:?}");
     assert!(!ran_out.load(Ordering::Relaxed), "it ended only when the client fell silent");
     drop(server);
