@@ -159,7 +159,7 @@ enum Stage {
     /// Nothing was said yet.
     New(TcpStream),
     /// Both sides are there.
-    Joined(Joined),
+    Joined(Box<Joined>),
     Over,
 }
 
@@ -218,7 +218,7 @@ impl Session {
         if let Stage::New(_) = self.stage {
             let Stage::New(tcp) = mem::replace(&mut self.stage, Stage::Over) else { return None };
             match self.join(tcp) {
-                Ok(joined) => self.stage = Stage::Joined(joined),
+                Ok(joined) => self.stage = Stage::Joined(Box::new(joined)),
                 Err(end) => return Some(end),
             }
         }
@@ -229,7 +229,7 @@ impl Session {
     /// Until there is something to do.
     fn rest(&mut self) {
         if let Session { world, proxy, keeper, begun, stage: Stage::Joined(joined), .. } = self {
-            let Joined { connections, protocol, .. } = joined;
+            let Joined { connections, protocol, .. } = &mut **joined;
             relay::rest(connections, &mut **protocol, keeper, &settings(world, proxy, *begun));
         }
     }
