@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
+use openssl::sha::Sha256;
 
 use super::error::Error;
 use super::known::Mark;
@@ -202,7 +202,7 @@ impl Draft {
     fn seal(&mut self) -> Result<Hash, Error> {
         self.expect_open()?;
         self.write_buffer()?;
-        Ok(self.hasher.clone().finalize().into())
+        Ok(self.hasher.clone().finish())
     }
 
     /// Content and date are on disk.
@@ -263,7 +263,7 @@ impl Draft {
 
     /// Moves every prepared copy to its folder, but where the owner has the message already. One that fails does not stop the others.
     fn place(&mut self) -> Vec<Result<Placed, Error>> {
-        let hash: Hash = self.hasher.clone().finalize().into();
+        let hash: Hash = self.hasher.clone().finish();
         (0..self.copies.len()).map(|number| self.place_copy(number, &hash, None)).collect()
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
+use openssl::sha::sha256;
 
 use super::safe;
 
@@ -99,7 +99,7 @@ fn safe_host(name: &[u8]) -> String {
         return "localhost".to_string();
     }
     if out.len() > HOST_LEN_MAX {
-        let hash = safe::hex(&Sha256::digest(name)[..8]);
+        let hash = safe::hex(&sha256(name)[..8]);
         out.truncate(HOST_LEN_MAX - 1 - hash.len());
         out = format!("{out}-{hash}");
     }

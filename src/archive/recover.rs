@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
-use sha2::{Digest, Sha256};
+use openssl::sha::Sha256;
 
 use super::error::Error;
 use super::left::Work;
@@ -285,7 +285,7 @@ fn measure(mut file: &File) -> io::Result<(u64, Hash)> {
     let (mut size, mut hasher, mut chunk) = (0, Sha256::new(), vec![0; 64 * 1024]);
     loop {
         match file.read(&mut chunk) {
-            Ok(0) => return Ok((size, hasher.finalize().into())),
+            Ok(0) => return Ok((size, hasher.finish())),
             Ok(len) => {
                 hasher.update(&chunk[..len]);
                 size += len as u64;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
+use openssl::sha::sha256;
 
 /// What a name of no bytes is called.
 pub(super) const EMPTY: &str = "%empty";
@@ -62,7 +62,7 @@ pub(super) fn fit(name: String) -> String {
     if name.len() <= NAME_LEN_MAX && !looks_shortened(&name) {
         return name;
     }
-    let hash = hex(&Sha256::digest(name.as_bytes()));
+    let hash = hex(&sha256(name.as_bytes()));
     let mut end = name.len().min(NAME_LEN_MAX - SHORTENED.len() - HASH_LEN);
     while !name.is_char_boundary(end) {
         end -= 1;

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::UNIX_EPOCH;
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::super::{Archive, Destination, Folder, Kept, Owner, Settings, Template};
