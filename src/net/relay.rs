@@ -224,7 +224,8 @@ impl Leg {
             input: Buffer::default(),
             unacknowledged: false,
             held: false,
-            may_read: true,
+            // poll will tell, and what was read in the handshake is asked for.
+            may_read: false,
             read_need: Need::Readable,
             may_write: true,
             write_need: Need::Writable,

@@ -13,6 +13,7 @@ mod proxy;
 mod session;
 mod tell;
 mod tend;
+mod workers;
 
 #[cfg(test)]
 mod tests;

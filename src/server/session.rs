@@ -22,6 +22,7 @@ use super::keeper::{Keeper, Label};
 use super::limits::{Room, Ticket};
 use super::privileges;
 use super::proxy::Proxy;
+use super::workers::{STACK, Workers};
 use crate::config::TlsMode;
 use crate::net::relay::Connections;
 use crate::net::stream::Stream;
@@ -29,21 +30,20 @@ use crate::net::wait::Until;
 use crate::net::{dial, relay};
 use crate::protocol::{End, Protocol};
 
-/// A session needs little: buffers are on the heap, parsers do not recurse. (Debug builds need more than release builds.)
-const STACK: usize = 512 * 1024;
 /// To sleep on; enough to work on, where there is no other thread to be had. Less than a quarter of [`STACK`]: the C library gives the stack of a thread that has
 /// ended, as it was left, to the next one that wants as much, or down to a quarter of that.
-const SMALL_STACK: usize = 120 * 1024;
+const SMALL_STACK: usize = 256 * 1024;
 /// One handshake, or the way to the server.
 const STEP: Duration = Duration::from_secs(30);
-/// How long a session is quiet before it moves: two threads are made for one such pause, some 50 µs.
-const REST_AFTER: Duration = Duration::from_secs(1);
+/// How long a session is quiet before it moves, which costs some 50 µs of CPU there and back.
+const REST_AFTER: Duration = Duration::from_millis(250);
 /// How long a client is talked to that is not served.
 const REFUSAL: Duration = Duration::from_secs(5);
 /// How many such at once; what is above that is told in passing.
 const REFUSERS_MAX: usize = 16;
 
 static REFUSERS: AtomicUsize = AtomicUsize::new(0);
+static WORKERS: Workers<Box<Session>> = Workers::new();
 
 /// Takes a client in: a session of its own, or a refusal. Returns at once.
 pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, client: SocketAddr) {
@@ -56,20 +56,19 @@ pub(super) fn start(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, clie
         }
     };
     let label = Label { id: world.next_id(), proxy: proxy.config.name.clone(), client };
-    let body = {
-        let (world, proxy) = (Arc::clone(world), Arc::clone(proxy));
-        move |tcp| carry_on(Session::begin(world, proxy, tcp, label, ticket))
-    };
-    if let Err((e, tcp)) = spawn(format!("session {client}"), STACK, tcp, body) {
+    let session = Session::new(Arc::clone(world), Arc::clone(proxy), tcp, label, ticket);
+    if let Err((e, session)) = WORKERS.run(session, carry_on) {
         proxy.counters.refused.add(1);
         log::error!("{} refused client={client} reason=no thread: {e}", proxy.config.name);
-        refuse(world, proxy, tcp, "Too busy, try again later");
+        if let Session { stage: Stage::New(tcp), .. } = *session {
+            refuse(world, proxy, tcp, "Too busy, try again later");
+        }
     }
 }
 
 /// Gives something to a new thread, and gives it back where there can be none: what a closure takes is gone with it.
 fn spawn<T: Send + 'static>(
-    name: String,
+    name: &str,
     stack: usize,
     what: T,
     body: impl FnOnce(T) + Send + 'static,
@@ -81,7 +80,7 @@ fn spawn<T: Send + 'static>(
             body(what);
         }
     };
-    match thread::Builder::new().name(name).stack_size(stack).spawn(body) {
+    match thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(body) {
         Ok(_) => Ok(()),
         Err(e) => take(&slot).map_or(Ok(()), |what| Err((e, what))),
     }
@@ -128,7 +127,7 @@ fn refuse(world: &Arc<World>, proxy: &Arc<Proxy>, tcp: TcpStream, text: &'static
             stream.last_words(&proxy.speaker.refusal(text), until);
         }
     };
-    if let Err((_, tcp)) = spawn("refusal".to_owned(), STACK, tcp, body) {
+    if let Err((_, tcp)) = spawn("refusal", STACK, tcp, body) {
         refuse_in_passing(proxy, &tcp, text);
     }
 }
@@ -174,7 +173,7 @@ fn carry_on(mut session: Box<Session>) {
     loop {
         let end = match catch_unwind(AssertUnwindSafe(|| session.go_on())) {
             Ok(Some(end)) => end,
-            Ok(None) => match spawn(session.thread_name(), SMALL_STACK, session, sleep) {
+            Ok(None) => match spawn("session, quiet", SMALL_STACK, session, sleep) {
                 Ok(()) => return,
                 // It costs more memory here, and that is all.
                 Err((_, back)) => {
@@ -192,15 +191,13 @@ fn carry_on(mut session: Box<Session>) {
 /// Sleeps until the session has something to do, in another thread.
 fn sleep(mut session: Box<Session>) {
     session.rest();
-    if let Err((_, session)) = spawn(session.thread_name(), STACK, session, carry_on) {
+    if let Err((_, session)) = WORKERS.run(session, carry_on) {
         carry_on(session);
     }
 }
 
 impl Session {
-    fn begin(world: Arc<World>, proxy: Arc<Proxy>, tcp: TcpStream, label: Label, ticket: Ticket) -> Box<Session> {
-        proxy.counters.sessions.add(1);
-        log::debug!("{label} opened client={}", label.client);
+    fn new(world: Arc<World>, proxy: Arc<Proxy>, tcp: TcpStream, label: Label, ticket: Ticket) -> Box<Session> {
         let keeper = Keeper::new(label.clone(), proxy.policy(), proxy.archive.clone(), Arc::clone(&proxy.counters));
         Box::new(Session {
             world,
@@ -217,6 +214,8 @@ impl Session {
     fn go_on(&mut self) -> Option<End> {
         if let Stage::New(_) = self.stage {
             let Stage::New(tcp) = mem::replace(&mut self.stage, Stage::Over) else { return None };
+            self.proxy.counters.sessions.add(1);
+            log::debug!("{} opened client={}", self.label, self.label.client);
             match self.join(tcp) {
                 Ok(joined) => self.stage = Stage::Joined(Box::new(joined)),
                 Err(end) => return Some(end),
@@ -232,10 +231,6 @@ impl Session {
             let Joined { connections, protocol, .. } = &mut **joined;
             relay::rest(connections, &mut **protocol, keeper, &settings(world, proxy, *begun));
         }
-    }
-
-    fn thread_name(&self) -> String {
-        format!("session {}", self.label.client)
     }
 
     /// The client's handshake, and the way to the server.

@@ -17,8 +17,8 @@ pub(super) struct Buffer {
     growth: u32,
 }
 
-/// Octets of a first read: a small message, or a dialogue.
-const READ_LEN: usize = 8 * 1024;
+/// Octets of a first read: what a dialogue needs.
+const READ_LEN: usize = 2 * 1024;
 const GROWTH: usize = 8;
 
 impl Buffer {
