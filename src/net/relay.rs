@@ -332,12 +332,6 @@ impl Pump<'_, '_> {
                 if side == Side::Client {
                     self.host.wire().received += n as u64;
                 }
-                // A server may repeat what it heard.
-                if !self.host.identified()
-                    && let Some(stream) = &self.connections.legs[index(side)].stream
-                {
-                    stream.overwrite_read();
-                }
                 true
             }
             Outcome::WouldBlock(need) => {

@@ -10,19 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::TcpStreamExt;
 use std::time::Duration;
 
-use native_tls::TlsStream;
 use nix::sys::socket::{setsockopt, sockopt};
+use openssl::ssl::{ErrorCode, SslStream};
 
 use super::wait::{Need, Until, wait};
 
 /// How long, and for how many octets, a peer that was told to go is listened to.
 const LAST_WORDS_LINGER: Duration = Duration::from_secs(2);
 const LAST_WORDS_DRAIN: usize = 64 * 1024;
-/// What OpenSSL allocates for a record is a little larger: so that its memory fits, and most other memory does not.
-const RECORD_MEMORY: usize = 16 * 1024 + 256;
-/// Other memory of that size may be free, from the handshakes.
-const RECORD_MEMORY_TRIES: usize = 4;
-
 /// What became of an operation.
 #[derive(Debug)]
 pub enum Outcome {
@@ -45,7 +40,7 @@ pub struct Stream {
 #[derive(Debug)]
 enum Inner {
     Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<SslStream<Socket>>),
 }
 
 impl Stream {
@@ -62,7 +57,7 @@ impl Stream {
     }
 
     /// After the handshake: what comes now comes in records.
-    pub(super) fn over_tls(mut tls: TlsStream<Socket>) -> Stream {
+    pub(super) fn over_tls(mut tls: SslStream<Socket>) -> Stream {
         tls.get_mut().ahead = Some(Ahead::default());
         Stream { inner: Inner::Tls(Box::new(tls)) }
     }
@@ -115,7 +110,7 @@ impl Stream {
     pub fn buffered(&self) -> usize {
         match &self.inner {
             Inner::Plain(_) => 0,
-            Inner::Tls(tls) => tls.buffered_read_size().unwrap_or(0) + self.socket().ahead(),
+            Inner::Tls(tls) => tls.ssl().pending() + self.socket().ahead(),
         }
     }
 
@@ -136,24 +131,15 @@ impl Stream {
         }
     }
 
-    /// Overwrites what OpenSSL left behind of what was read, which may have been a credential. It gives a record's memory back as it is, and native-tls
-    /// knows no switch for that (SSL_OP_CLEANSE_PLAINTEXT). This thread's next allocations of that size are that memory, if anything is.
-    pub fn overwrite_read(&self) {
-        if let Inner::Tls(tls) = &self.inner
-            && tls.buffered_read_size().is_ok_and(|left| left == 0)
-        {
-            let zeros: [Vec<u8>; RECORD_MEMORY_TRIES] = std::array::from_fn(|_| vec![0; RECORD_MEMORY]);
-            std::hint::black_box(&zeros);
-        }
-    }
-
     /// Says that nothing more will be sent: close_notify, then FIN. To be called again after `WouldBlock`.
     pub fn close_write(&mut self) -> Outcome {
         if let Inner::Tls(tls) = &mut self.inner {
             match tls.shutdown() {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return self.would_block(Need::Writable),
+                Err(e) if matches!(e.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE) => {
+                    return self.would_block(Need::Writable);
+                }
                 // A session that TLS has given up gets its FIN all the same.
-                Ok(()) | Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         match self.socket().tcp.shutdown(Shutdown::Write) {
@@ -224,7 +210,7 @@ impl AsFd for Stream {
     }
 }
 
-/// The socket below TLS. Remembers what native-tls does not tell: which of the two directions an operation was blocked on, and
+/// The socket below TLS. Remembers what OpenSSL does not tell: which of the two directions an operation was blocked on, and
 /// that the TCP stream has ended.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -240,14 +226,17 @@ pub(super) struct Socket {
 /// What was read from a socket ahead of OpenSSL, which asks for five octets and then for a record, with a system call for each. Ciphertext only.
 #[derive(Debug, Default)]
 struct Ahead {
+    /// Grows to [`Ahead::LEN_MAX`] while reads fill it.
     memory: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Ahead {
-    /// Some records.
-    const LEN: usize = 64 * 1024;
+    /// A record of a dialogue.
+    const LEN: usize = 2 * 1024;
+    /// Some of the largest.
+    const LEN_MAX: usize = 64 * 1024;
 
     fn take(&mut self, buffer: &mut [u8]) -> usize {
         let count = buffer.len().min(self.end - self.start);
@@ -257,8 +246,11 @@ impl Ahead {
     }
 
     fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
-        self.memory.resize(Ahead::LEN, 0);
+        let filled = self.end == self.memory.len();
         (self.start, self.end) = (0, 0);
+        if filled {
+            self.memory.resize((self.memory.len() * 8).clamp(Ahead::LEN, Ahead::LEN_MAX), 0);
+        }
         self.end = read(&mut self.memory)?;
         Ok(self.end)
     }

@@ -1,7 +1,7 @@
 //! TLS: certificates and keys from their files, and handshakes that end in time.
 //!
-//! TLS 1.2 at least, on both sides. The server's certificate is always verified, for the name in the configuration; there is
-//! no switch to turn that off. What cannot be loaded is a sentence that names the file and says what would be right.
+//! TLS 1.2 or 1.3, on both sides. The server's certificate is always verified, for the name in the configuration; there is
+//! no switch to turn that off. OpenSSL by its own bindings: native-tls gives clients TLS 1.2 at most, and ChaCha20 on processors that have AES. What cannot be loaded is a sentence that names the file and says what would be right.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +9,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use native_tls::{Certificate, HandshakeError, Identity, Protocol, TlsAcceptor, TlsConnector, TlsStream};
+use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::ssl::{
+    HandshakeError, MidHandshakeSslStream, SslAcceptor, SslConnector, SslContextBuilder, SslMethod, SslOptions,
+    SslStream, SslVerifyMode, SslVersion,
+};
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509VerifyResult};
 
 use super::stream::{Socket, Stream};
 use super::wait::{Need, Until, wait};
@@ -23,14 +30,20 @@ pub struct Fault {
     pub text: String,
 }
 
+/// What clients may use under TLS 1.2, theirs being the choice: they know whether their processor has AES. Old ones have no AEAD yet.
+const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES:RSA+AESGCM:RSA+AES:!aNULL:!eNULL:!PSK:!SRP:!DSS";
+
+/// SSL_OP_CLEANSE_PLAINTEXT, which the bindings do not name: what was read, which may be a credential, is overwritten in OpenSSL's own memory.
+const CLEANSE_PLAINTEXT: SslOptions = SslOptions::from_bits_retain(1 << 1);
+
 /// The accepting side: our certificate.
 #[derive(Clone)]
-pub struct Acceptor(TlsAcceptor);
+pub struct Acceptor(SslAcceptor);
 
 /// The connecting side: whom we trust, and the name that the server has to prove.
 #[derive(Clone)]
 pub struct Connector {
-    tls: TlsConnector,
+    tls: SslConnector,
     host: String,
 }
 
@@ -43,39 +56,34 @@ impl Acceptor {
         let chain = read("certificate", certificate)?;
         let key = read("private_key", private_key)?;
         let fault = |key, text| Fault { key, text };
-        match Certificate::stack_from_pem(&chain) {
+        let certificates = match X509::stack_from_pem(&chain) {
             Ok(certificates) if certificates.is_empty() => {
                 return Err(fault(
                     "certificate",
                     format!("{}: holds no PEM certificate (\"BEGIN CERTIFICATE\")", certificate.display()),
                 ));
             }
-            Ok(_) => {}
+            Ok(certificates) => certificates,
             Err(e) => {
                 return Err(fault(
                     "certificate",
                     format!("{}: is not a chain of PEM certificates: {e}", certificate.display()),
                 ));
             }
-        }
-        let key = pkcs8(&key).map_err(|why| fault("private_key", format!("{}: {why}", private_key.display())))?;
-        let built = Identity::from_pkcs8(&chain, key)
-            .and_then(|identity| TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build());
-        let tls = match built {
-            Ok(tls) => tls,
-            Err(e) => return Err(fault("private_key", format!("{}: cannot be used: {e}", private_key.display()))),
         };
-        // OpenSSL drops, without a word, a key that does not belong to the certificate; the first client would find out.
-        if let Err(why) = rehearse(&tls) {
-            return Err(fault(
-                "private_key",
-                format!(
-                    "{}: does not belong to the first certificate in {}, or OpenSSL refuses them: {why}",
-                    private_key.display(),
-                    certificate.display()
-                ),
-            ));
-        }
+        let key = pkcs8(&key).map_err(|why| fault("private_key", format!("{}: {why}", private_key.display())))?;
+        let unfit = |why: &str| {
+            let (key, certificate) = (private_key.display(), certificate.display());
+            format!("{key}: does not belong to the first certificate in {certificate}, or OpenSSL refuses them: {why}")
+        };
+        let tls = accepting(&certificates, key).map_err(|e| {
+            let mismatch = e.errors().iter().any(|e| e.reason().is_some_and(|reason| reason.ends_with("mismatch")));
+            let (said, shown) = (e.to_string(), private_key.display());
+            let text = if mismatch { unfit(&readable(&said)) } else { format!("{shown}: cannot be used: {said}") };
+            fault("private_key", text)
+        })?;
+        // What else OpenSSL does not like of a key and its certificate, the first client would find out.
+        rehearse(&tls).map_err(|why| fault("private_key", unfit(&why)))?;
         Ok(Acceptor(tls))
     }
 
@@ -90,29 +98,22 @@ impl Acceptor {
 
 impl Connector {
     /// For the server `host`. `authorities`: a PEM file with the only ones to be trusted; without it, those of the system.
-    /// Costs some 100 ms: once a proxy.
     ///
     /// # Errors
     /// A [`Fault`] for `upstream_ca`.
     pub fn load(host: &str, authorities: Option<&Path>) -> Result<Connector, Fault> {
         let fault = |text| Err(Fault { key: "upstream_ca", text });
-        let mut builder = TlsConnector::builder();
-        builder.min_protocol_version(Some(Protocol::Tlsv12));
-        if let Some(file) = authorities {
-            builder.disable_built_in_roots(true);
-            match Certificate::stack_from_pem(&read("upstream_ca", file)?) {
+        let trusted = match authorities {
+            None => None,
+            Some(file) => match X509::stack_from_pem(&read("upstream_ca", file)?) {
                 Ok(certificates) if certificates.is_empty() => {
                     return fault(format!("{}: holds no PEM certificate (\"BEGIN CERTIFICATE\")", file.display()));
                 }
-                Ok(certificates) => {
-                    for certificate in certificates {
-                        builder.add_root_certificate(certificate);
-                    }
-                }
+                Ok(certificates) => Some(certificates),
                 Err(e) => return fault(format!("{}: is not a list of PEM certificates: {e}", file.display())),
-            }
-        }
-        match builder.build() {
+            },
+        };
+        match connecting(trusted) {
             Ok(tls) => Ok(Connector { tls, host: host.to_owned() }),
             Err(e) => fault(format!("OpenSSL cannot be set up: {e}")),
         }
@@ -131,19 +132,65 @@ fn plain(stream: Stream) -> Result<Socket, String> {
     stream.into_socket().ok_or_else(|| "TLS is on already".to_owned())
 }
 
+fn accepting(chain: &[X509], key: &[u8]) -> Result<SslAcceptor, ErrorStack> {
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
+    builder.set_cipher_list(CIPHERS)?;
+    // Each connection of a client's gets one for the next; the usual two are for browsers.
+    builder.set_num_tickets(1)?;
+    common(&mut builder)?;
+    if let [certificate, others @ ..] = chain {
+        builder.set_certificate(certificate)?;
+        for other in others {
+            builder.add_extra_chain_cert(other.clone())?;
+        }
+    }
+    let key = PKey::private_key_from_pem(key)?;
+    builder.set_private_key(&key)?;
+    Ok(builder.build())
+}
+
+/// `trusted`: these and no others.
+fn connecting(trusted: Option<Vec<X509>>) -> Result<SslConnector, ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls())?;
+    common(&mut builder)?;
+    if let Some(trusted) = trusted {
+        let mut store = X509StoreBuilder::new()?;
+        for certificate in trusted {
+            store.add_cert(certificate)?;
+        }
+        builder.set_cert_store(store.build());
+    }
+    Ok(builder.build())
+}
+
+fn common(builder: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    builder.set_options(CLEANSE_PLAINTEXT);
+    Ok(())
+}
+
 /// Goes through the steps of a handshake under one deadline.
-fn drive(first: Result<TlsStream<Socket>, HandshakeError<Socket>>, until: Until<'_>) -> Result<Stream, String> {
+fn drive(first: Result<SslStream<Socket>, HandshakeError<Socket>>, until: Until<'_>) -> Result<Stream, String> {
     let mut step = first;
     loop {
         match step {
             Ok(tls) => return Ok(Stream::over_tls(tls)),
-            Err(HandshakeError::Failure(e)) => return Err(readable(&e.to_string())),
+            Err(HandshakeError::SetupFailure(e)) => return Err(readable(&e.to_string())),
+            Err(HandshakeError::Failure(middle)) => return Err(readable(&failure(&middle))),
             Err(HandshakeError::WouldBlock(middle)) => {
                 let need = middle.get_ref().blocked_on().unwrap_or(Need::Readable);
                 wait(middle.get_ref(), need, until).map_err(|why| why.to_string())?;
                 step = middle.handshake();
             }
         }
+    }
+}
+
+/// What OpenSSL says, and its verdict on the certificate where that is it.
+fn failure<S>(middle: &MidHandshakeSslStream<S>) -> String {
+    match middle.ssl().verify_result() {
+        X509VerifyResult::OK => middle.error().to_string(),
+        verdict => format!("{} ({verdict})", middle.error()),
     }
 }
 
@@ -207,18 +254,16 @@ fn pkcs8(file: &[u8]) -> Result<&[u8], String> {
 }
 
 /// A handshake with ourselves over a socket pair.
-fn rehearse(acceptor: &TlsAcceptor) -> Result<(), String> {
-    static CLIENT: OnceLock<Option<TlsConnector>> = OnceLock::new();
+fn rehearse(acceptor: &SslAcceptor) -> Result<(), String> {
+    static CLIENT: OnceLock<Option<SslConnector>> = OnceLock::new();
     let client = CLIENT.get_or_init(|| {
         // Who we are is not the question here, only whether certificate and key do their work.
-        TlsConnector::builder()
-            .min_protocol_version(Some(Protocol::Tlsv12))
-            .danger_accept_invalid_certs(true)
-            .danger_accept_invalid_hostnames(true)
-            .build()
-            .ok()
+        let mut builder = SslConnector::builder(SslMethod::tls()).ok()?;
+        builder.set_verify(SslVerifyMode::NONE);
+        Some(builder.build())
     });
     let client = client.as_ref().ok_or("OpenSSL cannot be set up")?;
+    let client = client.configure().map_err(|e| e.to_string())?.verify_hostname(false);
     let (ours, theirs) = UnixStream::pair().map_err(|e| e.to_string())?;
     for end in [&ours, &theirs] {
         end.set_nonblocking(true).map_err(|e| e.to_string())?;
@@ -240,8 +285,8 @@ fn rehearse(acceptor: &TlsAcceptor) -> Result<(), String> {
 
 enum Middle<S> {
     /// Kept open: the other end may still be reading from it.
-    Done(#[expect(dead_code, reason = "only its being open matters")] TlsStream<S>),
-    Going(native_tls::MidHandshakeTlsStream<S>),
+    Done(#[expect(dead_code, reason = "only its being open matters")] SslStream<S>),
+    Going(MidHandshakeSslStream<S>),
 }
 
 impl<S: Read + Write> Middle<S> {
@@ -253,11 +298,12 @@ impl<S: Read + Write> Middle<S> {
     }
 }
 
-fn step<S>(result: Result<TlsStream<S>, HandshakeError<S>>) -> Result<Option<Middle<S>>, String> {
+fn step<S>(result: Result<SslStream<S>, HandshakeError<S>>) -> Result<Option<Middle<S>>, String> {
     match result {
         Ok(tls) => Ok(Some(Middle::Done(tls))),
         Err(HandshakeError::WouldBlock(middle)) => Ok(Some(Middle::Going(middle))),
-        Err(HandshakeError::Failure(e)) => Err(e.to_string()),
+        Err(HandshakeError::SetupFailure(e)) => Err(e.to_string()),
+        Err(HandshakeError::Failure(middle)) => Err(failure(&middle)),
     }
 }
 
