@@ -3,20 +3,21 @@
 //! A name that a server made up becomes the name of one directory right below the Maildir, whatever it is.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::safe;
 use crate::{logging, utf7};
 
-/// A Maildir++ folder: the inbox (the Maildir itself) or a named one.
+/// A Maildir++ folder: the inbox (the Maildir itself) or a named one. A clone shares the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Folder {
     /// The directory's name below the Maildir (`.Work.Reports`), empty for the inbox.
-    name: String,
+    name: Arc<str>,
 }
 
 impl Folder {
     pub fn inbox() -> Folder {
-        Folder { name: String::new() }
+        Folder { name: Arc::default() }
     }
 
     /// The folder of these levels, outermost first, each in modified UTF-7 as on the wire. What a file system or Maildir++ cannot hold in
@@ -43,7 +44,7 @@ impl Folder {
                 }
             }
         }
-        Folder { name: safe::fit(name) }
+        Folder { name: safe::fit(name).into() }
     }
 
     /// The folder of a name that the administrator wrote (`sent_folder`): `/` and `.` separate levels, UTF-8 becomes modified

@@ -17,9 +17,10 @@
 //! for, and compared. What was read is only a cache: the file's length tells whether there is more, and only that is read.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fmt::Write as _;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -56,6 +57,9 @@ const CHUNK_LEN: usize = 64 * 1024;
 
 /// Hex digits of the check.
 const CHECK_LEN: usize = 8;
+
+/// What may follow a key in its line, octets.
+const REST_LEN_MAX: usize = " 18446744073709551615 ".len() + 64 + 1 + CHECK_LEN;
 
 /// What is known of all owners' notes.
 #[derive(Debug)]
@@ -105,6 +109,25 @@ struct Book {
     places: HashMap<u64, u32>,
 }
 
+/// What is to be written.
+#[derive(Default)]
+struct Lines {
+    text: String,
+    /// The hash of each line's key, and where in the text it begins.
+    begin: Vec<(u64, usize)>,
+}
+
+impl Lines {
+    /// Unless it stands there.
+    fn add(&mut self, hash: u64, line: &str) {
+        let same = |&(its, at): &(u64, usize)| its == hash && self.text[at..].starts_with(line);
+        if !self.begin.iter().any(same) {
+            self.begin.push((hash, self.text.len()));
+            self.text.push_str(line);
+        }
+    }
+}
+
 impl Notes {
     /// Files up to `len_max` octets, and `lines_max` lines in memory.
     pub(super) fn new(len_max: u64, lines_max: usize) -> Notes {
@@ -117,7 +140,8 @@ impl Notes {
             return None;
         }
         self.with(maildir, |book| {
-            let file = open(&maildir.join(FILE_NAME), OpenOptions::new().read(true)).ok()?;
+            let (file, meta) = open(&maildir.join(FILE_NAME), OpenOptions::new().read(true)).ok()?;
+            self.catch_up(book, &file, &meta).ok()?;
             self.find_in(book, &file, key).ok()?
         })
     }
@@ -145,53 +169,76 @@ impl Notes {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             opened => Some(opened?),
         };
-        let mut lines: Vec<String> = Vec::new();
-        for &(key, message) in notes {
-            let stands = |file: &File| self.find_in(book, file, key).is_ok_and(|found| found == Some(message));
-            let line = line(key, message);
-            if fits(key) && !lines.contains(&line) && !file.as_ref().is_some_and(stands) {
-                lines.push(line);
+        let read = file.as_ref().map(|(file, meta)| self.catch_up(book, file, meta));
+        let readable = read.is_some_and(|read| read.is_ok());
+        let mut lines = Lines::default();
+        for &(key, message) in notes.iter().filter(|(key, _)| fits(key)) {
+            let stands = |(file, _): &(File, Metadata)| {
+                readable && self.find_in(book, file, key).is_ok_and(|found| found == Some(message))
+            };
+            if !file.as_ref().is_some_and(stands) {
+                lines.add(self.hasher.hash_one(key.as_bytes()), &line(key, message));
             }
         }
-        if lines.is_empty() {
+        if lines.text.is_empty() {
             return Ok(());
         }
-        let lines = lines.concat();
-        let file = match file {
-            Some(file) => file,
-            None => create(path)?,
+        let (file, len) = match file {
+            Some((file, meta)) => (file, meta.len()),
+            None => {
+                let (file, meta) = create(path)?;
+                (file, meta.len())
+            }
         };
-        let len = file.metadata()?.len();
-        if len.saturating_add(lines.len() as u64) > self.len_max && len > HEADER.len() as u64 {
-            return begin_anew(spool, maildir, path, &lines);
+        if len.saturating_add(lines.text.len() as u64) > self.len_max && len > HEADER.len() as u64 {
+            return begin_anew(spool, maildir, path, &lines.text);
         }
         let before = match len {
             0 => HEADER,
+            _ if readable && book.read == len && !book.within => "",
             // Somebody died while he wrote: his line must not become the beginning of ours.
             _ if !ends_a_line(&file, len)? => "\n",
             _ => "",
         };
-        write_at_once(&file, &[before, &lines].concat())
+        write_at_once(&file, &[before, &lines.text].concat())?;
+        if readable && before.is_empty() {
+            self.written(book, &file, &lines);
+        }
+        Ok(())
     }
 
+    /// Remembers what we have written without reading it again, where it stands right behind what was read.
+    fn written(&self, book: &mut Book, mut file: &File, lines: &Lines) {
+        // Behind what was written just now, whoever else writes there.
+        let Ok(end) = file.stream_position() else { return };
+        if end.checked_sub(lines.text.len() as u64) == Some(book.read) && !book.within {
+            for &(hash, at) in &lines.begin {
+                self.insert(book, hash, book.read + at as u64);
+            }
+            book.read = end;
+        }
+    }
+
+    /// In what has been read.
     fn find_in(&self, book: &mut Book, file: &File, key: &str) -> io::Result<Option<Message>> {
         let hash = self.hasher.hash_one(key.as_bytes());
         for _ in 0..2 {
-            self.catch_up(book, file)?;
             let Some(&place) = book.places.get(&hash) else { return Ok(None) };
             let text = line_at(file, place)?;
             match parse(&text) {
                 Some((its_key, message)) => return Ok((its_key == key.as_bytes()).then_some(message)),
                 // It was another file that we read, or somebody wrote in it: once from its beginning.
-                None => *book = Book::default(),
+                None => {
+                    *book = Book::default();
+                    self.catch_up(book, file, &file.metadata()?)?;
+                }
             }
         }
         Ok(None)
     }
 
     /// Reads what came since.
-    fn catch_up(&self, book: &mut Book, file: &File) -> io::Result<()> {
-        let meta = file.metadata()?;
+    fn catch_up(&self, book: &mut Book, file: &File, meta: &Metadata) -> io::Result<()> {
         let id = (meta.dev(), meta.ino());
         if id != book.id || meta.len() < book.read {
             *book = Book { id, ..Book::default() };
@@ -203,7 +250,7 @@ impl Notes {
             let before = pending.len();
             let wanted = end.saturating_sub(at).min(CHUNK_LEN as u64);
             pending.resize(before + usize::try_from(wanted).unwrap_or(CHUNK_LEN), 0);
-            let len = read_at(file, &mut pending[before..], at)?;
+            let len = if wanted == 0 { 0 } else { read_at(file, &mut pending[before..], at)? };
             pending.truncate(before + len);
             if len == 0 {
                 return Ok(());
@@ -226,10 +273,13 @@ impl Notes {
 
     /// A whole line that begins where the book has been read to.
     fn remember(&self, book: &mut Book, line: &[u8]) {
-        let (false, Some((key, _)), Ok(place)) = (book.within, parse(line), u32::try_from(book.read)) else {
-            return;
-        };
-        let hash = self.hasher.hash_one(key);
+        if let (false, Some((key, _))) = (book.within, parse(line)) {
+            self.insert(book, self.hasher.hash_one(key), book.read);
+        }
+    }
+
+    fn insert(&self, book: &mut Book, hash: u64, place: u64) {
+        let Ok(place) = u32::try_from(place) else { return };
         if book.places.len() < self.lines_max || book.places.contains_key(&hash) {
             book.places.insert(hash, place);
         }
@@ -287,7 +337,6 @@ impl Notes {
 
 /// Whether the text can be a line's key, and no comment.
 fn fits(key: &str) -> bool {
-    const REST_LEN_MAX: usize = " 18446744073709551615 ".len() + 64 + 1 + CHECK_LEN;
     !key.is_empty()
         && !key.starts_with('#')
         && key.len() <= LINE_LEN_MAX - REST_LEN_MAX
@@ -295,9 +344,12 @@ fn fits(key: &str) -> bool {
 }
 
 pub(super) fn line(key: &str, message: Message) -> String {
-    let body = format!("{key} {} {}", message.size, safe::hex(&message.hash));
-    let check = check(body.as_bytes());
-    body + " " + &check + "\n"
+    let mut line = String::with_capacity(key.len() + REST_LEN_MAX + 1);
+    line += key;
+    // Writing to a `String` cannot fail.
+    let _ = write!(line, " {} {}", message.size, safe::hex(&message.hash));
+    let check = check(line.as_bytes());
+    line + " " + &check + "\n"
 }
 
 /// A line without its end: key and message, if it is as it was written.
@@ -320,20 +372,22 @@ fn check(body: &[u8]) -> String {
 }
 
 /// Opens the file if it is one: no link is followed, no pipe waited for.
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
     let file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)?;
-    if !file.metadata()?.is_file() {
+    let meta = file.metadata()?;
+    if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    Ok(file)
+    Ok((file, meta))
 }
 
-fn create(path: &Path) -> io::Result<File> {
+fn create(path: &Path) -> io::Result<(File, Metadata)> {
     match OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
             // The umask may have taken away more than we can spare.
             file.set_permissions(Permissions::from_mode(0o600))?;
-            Ok(file)
+            let meta = file.metadata()?;
+            Ok((file, meta))
         }
         // By another process, in this moment. (Or it is a link that leads nowhere, which is refused here.)
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => open(path, OpenOptions::new().read(true).append(true)),

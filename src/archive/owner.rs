@@ -4,17 +4,18 @@
 //! are called on disk is the template's business.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::safe;
 use crate::logging;
 
-/// A mailbox owner: the login that the server accepted (or an envelope address), in lower case, with a domain.
+/// A mailbox owner: the login that the server accepted (or an envelope address), in lower case, with a domain. A clone shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The part before the last `@`, in lower case; any bytes.
-    user: Vec<u8>,
+    user: Arc<[u8]>,
     /// The part behind it, in lower case; any bytes but `@`, never empty.
-    domain: Vec<u8>,
+    domain: Arc<[u8]>,
 }
 
 impl Owner {
@@ -44,10 +45,10 @@ impl Owner {
         };
         let unicode = std::str::from_utf8(address).is_ok();
         Owner {
-            user: lower_case(user, unicode),
+            user: lower_case(user, unicode).into(),
             domain: match domain {
-                Some(domain) => lower_case(domain, unicode),
-                None => lower_case(default_domain.as_bytes(), true),
+                Some(domain) => lower_case(domain, unicode).into(),
+                None => lower_case(default_domain.as_bytes(), true).into(),
             },
         }
     }
@@ -64,9 +65,9 @@ impl Owner {
     /// folder's name of any other would look elsewhere.
     pub fn plain_name(&self) -> Option<String> {
         let name = [&self.user[..], b"@", &self.domain].concat();
-        let as_they_are = [&self.user, &self.domain, &name]
+        let as_they_are = [&self.user[..], &self.domain, &name]
             .into_iter()
-            .all(|part| safe::fit(safe::escape(part)).as_bytes() == &part[..]);
+            .all(|part| safe::fit(safe::escape(part)).as_bytes() == part);
         let name = String::from_utf8(name).ok().filter(|_| as_they_are)?;
         let fits = !name.starts_with('#') && !name.contains(|c: char| c == ':' || c.is_whitespace());
         fits.then_some(name)

@@ -50,11 +50,19 @@ impl Received {
 
     /// Takes the next bytes of the message.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if self.state == State::Done {
+        let mut rest = bytes;
+        while self.state != State::Done {
+            // Of most lines only their end matters.
+            let skipped = match self.state {
+                State::Other => rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
+                _ => 0,
+            };
+            let Some((&byte, after)) = rest[skipped..].split_first() else {
+                self.scanned += skipped;
                 return;
-            }
-            self.scanned += 1;
+            };
+            rest = after;
+            self.scanned += skipped + 1;
             if self.scanned > SCAN_LEN_MAX {
                 // Half a field has no date behind its last semicolon.
                 self.body = Vec::new();
