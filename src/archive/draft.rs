@@ -6,6 +6,10 @@
 //!            └─ drop: removed             └─ drop: stays, recovery commits it
 //! ```
 //!
+//! What is prepared gets its name before it is flushed: one commit of the file system's journal then covers the octets and the name. A name that
+//! a power cut left without its octets is known by its hash, and nobody was told of that message. What comes in is flushed before it is renamed into its folder, where
+//! names are believed.
+//!
 //! The file lies in the first owner's folder; the others get hard links, or copies where there can be none. Memory: one small write
 //! buffer, a hash state, and the `Received:` field.
 
@@ -21,7 +25,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use openssl::sha::Sha256;
 
 use super::error::Error;
-use super::known::Mark;
+use super::flush::Unflushed;
+use super::known::{Lookup, Mark};
 use super::maildir::Place;
 use super::name::{Hash, Unique};
 use super::received::Received;
@@ -47,6 +52,8 @@ pub struct Draft {
     size: u64,
     received: Received,
     date_s: Option<i64>,
+    /// The file has its time.
+    dated: bool,
     state: State,
 }
 
@@ -56,8 +63,10 @@ enum State {
     Open,
     /// A write failed: the file is gone.
     Broken,
+    /// All bytes are in the file.
+    Whole(Hash),
     /// On disk under its final name in `tmp`; stays there when dropped.
-    Prepared,
+    Prepared(Hash),
 }
 
 /// One owner's copy.
@@ -66,6 +75,8 @@ struct Copy {
     to: Destination,
     place: Place,
     unique: Unique,
+    /// The message that the owner has already, as far as it was looked up.
+    known: Option<Mark>,
     /// The file in `tmp`, once there is one, until it is in its folder or removed.
     tmp: Option<PathBuf>,
 }
@@ -84,9 +95,14 @@ impl Draft {
     /// See [`super::Archive::begin`].
     pub(super) fn begin(shared: &Arc<Shared>, to: &[Destination]) -> Result<Draft, Error> {
         let mut owners = HashSet::new();
-        let each_once = to.iter().filter(|destination| owners.insert(&destination.owner));
-        let copy =
-            |to: &Destination| Copy { to: to.clone(), place: shared.place(to), unique: Unique::new(), tmp: None };
+        let each_once = to.iter().filter(|destination| to.len() == 1 || owners.insert(&destination.owner));
+        let copy = |to: &Destination| Copy {
+            to: to.clone(),
+            place: shared.place(to),
+            unique: Unique::new(),
+            known: None,
+            tmp: None,
+        };
         let mut copies: Vec<Copy> = each_once.map(copy).collect();
         let Some(first) = copies.first_mut() else {
             let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no destination");
@@ -103,6 +119,7 @@ impl Draft {
             size: 0,
             received: Received::new(),
             date_s: None,
+            dated: false,
             state: State::Open,
         })
     }
@@ -116,13 +133,18 @@ impl Draft {
         self.hasher.update(bytes);
         self.received.feed(bytes);
         self.size += bytes.len() as u64;
-        if self.buffer.len() + bytes.len() < BUFFER_LEN {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
+        if bytes.len() >= BUFFER_LEN {
+            self.write_buffer()?;
+            let written = self.file.write_all(bytes);
+            return self.or_broken("write the file", written);
         }
-        self.write_buffer()?;
-        let written = self.file.write_all(bytes);
-        self.or_broken("write the file", written)
+        let (fit, rest) = bytes.split_at(bytes.len().min(BUFFER_LEN - self.buffer.len()));
+        self.buffer.extend_from_slice(fit);
+        if self.buffer.len() == BUFFER_LEN {
+            self.write_buffer()?;
+            self.buffer.extend_from_slice(rest);
+        }
+        Ok(())
     }
 
     /// Adds all bytes of another draft, which is gone afterwards.
@@ -157,27 +179,27 @@ impl Draft {
         self.date_s = Some(seconds);
     }
 
+    /// The message is whole: nothing can be added any more, and what waited in memory is in the file.
+    ///
+    /// # Errors
+    /// As [`Draft::append`].
+    pub fn complete(&mut self) -> Result<(), Error> {
+        self.seal().map(drop)
+    }
+
     /// The message is whole: every owner's copy lies in his `tmp`, flushed, under a name that tells what it is. From here on only
     /// [`Draft::discard`] removes it.
     ///
     /// # Errors
     /// A step on disk failed; the files are removed.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        if self.state == State::Prepared {
+        if self.is_prepared() {
             return Ok(());
         }
         let hash = self.seal()?;
-        let prepared = self.flush().and_then(|()| self.prepare_copies(&hash));
-        match prepared {
-            Ok(()) => {
-                self.state = State::Prepared;
-                Ok(())
-            }
-            Err(e) => {
-                self.break_off();
-                Err(e)
-            }
-        }
+        let prepared = self.prepare_copies(&hash);
+        self.state = State::Prepared(hash);
+        prepared.inspect_err(|_| self.break_off())
     }
 
     /// The server took the message: it is in its folders when this returns. One that was not prepared is prepared first. An owner who
@@ -199,19 +221,32 @@ impl Draft {
     }
 
     /// Everything is in the file. Returns its hash.
-    fn seal(&mut self) -> Result<Hash, Error> {
+    pub(super) fn seal(&mut self) -> Result<Hash, Error> {
+        if let State::Whole(hash) | State::Prepared(hash) = self.state {
+            return Ok(hash);
+        }
         self.expect_open()?;
         self.write_buffer()?;
-        Ok(self.hasher.clone().finish())
+        self.buffer = Vec::new();
+        let hash = self.hasher.clone().finish();
+        self.state = State::Whole(hash);
+        Ok(hash)
     }
 
-    /// Content and date are on disk.
-    fn flush(&self) -> Result<(), Error> {
-        self.set_mtime(&self.file, self.path())?;
-        self.shared.spool.flush_file(&self.file, self.path())
+    pub(super) fn is_prepared(&self) -> bool {
+        matches!(self.state, State::Prepared(_))
+    }
+
+    /// Where its only copy goes; none where there are several.
+    pub(super) fn only_maildir(&self) -> Option<&Path> {
+        match &self.copies[..] {
+            [only] => Some(&only.place.maildir),
+            _ => None,
+        }
     }
 
     fn prepare_copies(&mut self, hash: &Hash) -> Result<(), Error> {
+        self.date()?;
         for number in 1..self.copies.len() {
             let name = self.copies[number].name(self.size, hash);
             self.link(number, &name)?;
@@ -227,6 +262,7 @@ impl Draft {
             }
             Err(e) => return Err(Error::new("rename the draft to", &path, e)),
         }
+        self.shared.spool.flush_file(&self.file, self.path())?;
         // The renamed one last: an owner's own prepared copy says that the others' are there too.
         for copy in self.copies.iter().rev() {
             self.shared.spool.flush_dir(&copy.place.tmp())?;
@@ -234,56 +270,73 @@ impl Draft {
         Ok(())
     }
 
-    /// Incoming: whole, and to be kept unless it is known. What [`Draft::commit`] does, without a stop in between.
+    /// Notes which owners have it already, and gives it its time unless all have: what is left to do before it is flushed. Whether it is to be flushed.
     ///
     /// # Errors
-    /// A step on disk failed before the first copy was moved; what is not in its folder yet is removed.
-    pub(super) fn keep(mut self) -> Result<Vec<Result<Placed, Error>>, Error> {
-        if self.state == State::Prepared {
-            return Ok(self.place());
-        }
+    /// As [`Draft::append`]; or the time cannot be set.
+    pub(super) fn look_up(&mut self) -> Result<bool, Error> {
         let hash = self.seal()?;
-        let known: Vec<Option<Mark>> = self
-            .copies
-            .iter()
-            .map(|copy| {
-                let known = &self.shared.known;
-                known.with(&copy.place.maildir, |lookup| lookup.find(&hash, self.size))
-            })
-            .collect();
-        if known.iter().any(Option::is_none) {
-            self.flush()?;
+        let (known, size) = (&self.shared.known, self.size);
+        for copy in &mut self.copies {
+            copy.known = known.with(&copy.place.maildir, |lookup| lookup.find(&hash, size));
         }
-        for (number, _) in known.iter().enumerate().skip(1).filter(|(_, known)| known.is_none()) {
-            let name = self.copies[number].unique.draft();
-            self.link(number, &name)?;
+        let unknown = self.copies.iter().any(|copy| copy.known.is_none());
+        if unknown {
+            self.date()?;
         }
-        Ok(known.into_iter().enumerate().map(|(number, known)| self.place_copy(number, &hash, known)).collect())
+        Ok(unknown)
     }
 
-    /// Moves every prepared copy to its folder, but where the owner has the message already. One that fails does not stop the others.
-    fn place(&mut self) -> Vec<Result<Placed, Error>> {
-        let hash: Hash = self.hasher.clone().finish();
-        (0..self.copies.len()).map(|number| self.place_copy(number, &hash, None)).collect()
+    /// Its file, to be flushed.
+    pub(super) fn unflushed(&self) -> Unflushed<'_> {
+        Unflushed { file: &self.file, path: self.path(), opened: self.copies[0].unique.count() }
     }
 
-    fn place_copy(&mut self, number: usize, hash: &Hash, known: Option<Mark>) -> Result<Placed, Error> {
+    /// Gives each owner who has not got it his file in `tmp`.
+    ///
+    /// # Errors
+    /// A step on disk failed; what is there is removed.
+    pub(super) fn link_all(&mut self) -> Result<(), Error> {
+        for number in 1..self.copies.len() {
+            if self.copies[number].known.is_none() {
+                let name = self.copies[number].unique.draft();
+                self.link(number, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves every copy to its folder, but where the owner has the message already. One that fails does not stop the others.
+    pub(super) fn place(&mut self) -> Vec<Result<Placed, Error>> {
         let shared = Arc::clone(&self.shared);
-        let (size, maildir) = (self.size, self.copies[number].place.maildir.clone());
+        let all = 0..self.copies.len();
+        all.map(|number| {
+            let maildir = Arc::clone(&self.copies[number].place.maildir);
+            shared.known.with(&maildir, |lookup| self.place_copy(number, lookup))
+        })
+        .collect()
+    }
+
+    /// The same for the only copy, under the lock of its owner.
+    pub(super) fn place_only(&mut self, lookup: &mut Lookup<'_>) -> Vec<Result<Placed, Error>> {
+        vec![self.place_copy(0, lookup)]
+    }
+
+    fn place_copy(&mut self, number: usize, lookup: &mut Lookup<'_>) -> Result<Placed, Error> {
+        let (hash, size) = (self.seal()?, self.size);
+        // Looked up again: another session may have kept the same while this one was flushed.
+        let known = self.copies[number].known.take().or_else(|| lookup.find(&hash, size));
         let (duplicate, mark) = match known {
             Some(mark) => (true, mark),
-            // Looked up again: another session may have kept the same while this one was flushed.
-            None => shared.known.with(&maildir, |lookup| {
-                if let Some(mark) = lookup.find(hash, size) {
-                    return Ok((true, mark));
-                }
-                let name = self.move_copy(number, hash)?;
+            None => {
+                self.date()?;
+                let name = self.move_copy(number, &hash)?;
                 let copy = &self.copies[number];
-                Ok((false, lookup.insert(&copy.place, copy.to.outgoing, &name, hash)))
-            })?,
+                (false, lookup.insert(&copy.place, copy.to.outgoing, &name, &hash))
+            }
         };
-        let kept = Kept { destination: self.copies[number].to.clone(), size, hash: safe::hex(hash), duplicate };
-        let prepared = self.state == State::Prepared;
+        let kept = Kept { destination: self.copies[number].to.clone(), size, hash: safe::hex(&hash), duplicate };
+        let prepared = self.is_prepared();
         let copy = &mut self.copies[number];
         // Else it is removed with the draft: the first one's may still be linked to.
         let left = if prepared { copy.tmp.take().map(|path| (copy.place.clone(), path)) } else { None };
@@ -341,10 +394,19 @@ impl Draft {
         self.shared.spool.flush_file(&file, &path)
     }
 
+    /// Gives the file its time, once.
+    fn date(&mut self) -> Result<(), Error> {
+        if !self.dated {
+            self.set_mtime(&self.file, self.path())?;
+            self.dated = true;
+        }
+        Ok(())
+    }
+
     /// What an IMAP server shows as the date received: as told, else that of the first `Received:`, else now.
     fn set_mtime(&self, file: &File, path: &Path) -> Result<(), Error> {
-        let dates = [self.date_s, self.received.date()];
-        let Some(seconds) = dates.into_iter().flatten().find_map(plausible) else {
+        let told = self.date_s.and_then(plausible);
+        let Some(seconds) = told.or_else(|| plausible(self.received.date()?)) else {
             return Ok(());
         };
         let mtime = UNIX_EPOCH + Duration::from_secs(seconds);
@@ -353,8 +415,8 @@ impl Draft {
     }
 
     fn write_buffer(&mut self) -> Result<(), Error> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let written = self.file.write_all(&buffer);
+        let written = self.file.write_all(&self.buffer);
+        self.buffer.clear();
         self.or_broken("write the file", written)
     }
 
@@ -370,7 +432,7 @@ impl Draft {
         let why = match self.state {
             State::Open => return Ok(()),
             State::Broken => "an earlier write failed",
-            State::Prepared => "it is prepared already",
+            State::Whole(_) | State::Prepared(_) => "it is whole already",
         };
         Err(Error::new("add to the draft", self.path(), io::Error::other(why)))
     }
@@ -405,7 +467,7 @@ impl fmt::Debug for Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.state != State::Prepared {
+        if !self.is_prepared() {
             return self.break_off();
         }
         for copy in &mut self.copies {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::logging;
 
+/// A file's flush.
+pub(super) const FLUSH_FILE: &str = "flush the file";
 /// A folder's flush.
 pub(super) const FLUSH_FOLDER: &str = "flush the folder";
 /// The step before a folder is flushed.

@@ -129,7 +129,7 @@ impl Known {
             slot.used = used;
             return Arc::clone(&slot.seen);
         }
-        let seen = Arc::new(Mutex::new(Seen::new(maildir.to_path_buf(), self.names_max)));
+        let seen = Arc::new(Mutex::new(Seen::new(maildir.into(), self.names_max)));
         let slot = Slot { seen: Arc::clone(&seen), cost: OWNER_COST, used };
         owners.cost += slot.cost;
         owners.slots.insert(maildir.to_path_buf(), slot);
@@ -198,11 +198,11 @@ impl Lookup<'_> {
     /// Where the message lies that has this hash and size, if it does.
     pub(super) fn find(&mut self, hash: &Hash, size: u64) -> Option<Mark> {
         let (leaf, change) = self.seen.find(hash, size)?;
-        let maildir = self.seen.maildir.clone();
+        let maildir = Arc::clone(&self.seen.maildir);
         // `.Sent/cur` lies in `.Sent`, `cur` in the Maildir.
         let dir = match self.seen.leaves[leaf].path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => maildir.join(folder),
-            _ => maildir.clone(),
+            Some(folder) if !folder.as_os_str().is_empty() => maildir.join(folder).into(),
+            _ => Arc::clone(&maildir),
         };
         Some(self.mark(Place { maildir, dir }, leaf, change))
     }
@@ -251,7 +251,7 @@ mod tests {
         }
 
         fn place(&self, owner: &str) -> Place {
-            let place = Place::new(self.dir.path().join(owner), "");
+            let place = Place::new(&self.dir.path().join(owner), "");
             self.spool.forget(&place);
             self.spool.ensure(&place).unwrap();
             place

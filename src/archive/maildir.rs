@@ -9,9 +9,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::error::{Error, FLUSH_FOLDER, OPEN_FOLDER};
+use super::error::{Error, FLUSH_FILE, FLUSH_FOLDER, OPEN_FOLDER};
+use super::flush::{Together, Unflushed};
 use super::mount::{Change, Mount};
 
 /// How many folders are remembered as flushed; then all are forgotten and flushed again as they are used.
@@ -27,6 +28,7 @@ const PROBE_RENAMED: &str = "-renamed";
 pub(super) struct Spool {
     root: PathBuf,
     sync: bool,
+    together: Together,
     anchored: Mutex<Anchored>,
 }
 
@@ -35,20 +37,21 @@ struct Anchored {
     root: bool,
     /// Once the root was there.
     mount: Option<Mount>,
-    folders: HashSet<PathBuf>,
+    folders: HashSet<Arc<Path>>,
 }
 
-/// One folder of one Maildir.
+/// One folder of one Maildir. A clone shares the paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) maildir: PathBuf,
+    pub(super) maildir: Arc<Path>,
     /// The Maildir itself for the inbox.
-    pub(super) dir: PathBuf,
+    pub(super) dir: Arc<Path>,
 }
 
 impl Place {
-    pub(super) fn new(maildir: PathBuf, dir_name: &str) -> Place {
-        let dir = if dir_name.is_empty() { maildir.clone() } else { maildir.join(dir_name) };
+    pub(super) fn new(maildir: &Path, dir_name: &str) -> Place {
+        let maildir: Arc<Path> = maildir.into();
+        let dir = if dir_name.is_empty() { Arc::clone(&maildir) } else { maildir.join(dir_name).into() };
         Place { maildir, dir }
     }
 
@@ -64,7 +67,7 @@ impl Place {
 
 impl Spool {
     pub(super) fn new(root: PathBuf, sync: bool) -> Spool {
-        Spool { root, sync, anchored: Mutex::default() }
+        Spool { root, sync, together: Together::default(), anchored: Mutex::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -106,7 +109,7 @@ impl Spool {
             self.flush_dir(&place.maildir)?;
         }
         if !known {
-            let mut at = place.maildir.as_path();
+            let mut at = &*place.maildir;
             for _ in self.below(&place.maildir) {
                 at = at.parent().unwrap_or(&self.root);
                 self.flush_dir(at)?;
@@ -116,8 +119,8 @@ impl Spool {
         if anchored.folders.len() >= ANCHORED_MAX {
             anchored.folders.clear();
         }
-        anchored.folders.insert(place.maildir.clone());
-        anchored.folders.insert(place.dir.clone());
+        anchored.folders.insert(Arc::clone(&place.maildir));
+        anchored.folders.insert(Arc::clone(&place.dir));
         Ok(())
     }
 
@@ -150,7 +153,20 @@ impl Spool {
         if !self.sync {
             return Ok(());
         }
-        file.sync_all().map_err(|e| Error::new("flush the file", path, e))
+        file.sync_all().map_err(|e| Error::new(FLUSH_FILE, path, e))
+    }
+
+    /// Whether anything is flushed at all.
+    pub(super) fn flushes(&self) -> bool {
+        self.sync
+    }
+
+    /// As [`Spool::flush_file`], all at once; the results stand in the order of the files.
+    pub(super) fn flush_files(&self, files: &[Unflushed<'_>]) -> Vec<Result<(), Error>> {
+        if !self.sync {
+            return files.iter().map(|_| Ok(())).collect();
+        }
+        self.together.flush(files)
     }
 
     /// The directory's entries are on disk.
@@ -252,10 +268,19 @@ impl Spool {
 
 fn create_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    // The umask may have taken away more than we can spare.
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    if !*UMASK_SPARES_US {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
     Ok(file)
 }
+
+/// Whether it is sure that the umask takes nothing away that a file needs. Looked at once: the program sets its own at the start, and nothing here changes
+/// it. (It can be read only by setting it, or here.)
+static UMASK_SPARES_US: LazyLock<bool> = LazyLock::new(|| {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    umask.is_some_and(|umask| umask & 0o600 == 0)
+});
 
 fn make_subfolders(dir: &Path) -> Result<(), Error> {
     for name in ["tmp", "new", "cur"] {

@@ -6,6 +6,7 @@
 
 mod draft;
 mod error;
+mod flush;
 mod folder;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod received;
 mod recover;
 mod safe;
 mod seen;
+mod settle;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,6 @@ pub(crate) use owner::small_letters;
 pub use recover::{Recovered, Recovery};
 pub use template::Template;
 
-use draft::Placed;
 use known::{Known, Mark};
 use left::Left;
 use maildir::{Place, Spool};
@@ -145,12 +146,11 @@ impl Archive {
     }
 
     /// Incoming messages that are whole: all are in their folders, on disk, when this returns. The results stand in the order of the
-    /// drafts. One that every owner has already is dropped without flushing it; each folder is flushed once.
+    /// drafts. What every owner has already is dropped without flushing it, the rest is flushed together; each folder is flushed once.
     ///
     /// Every draft holds a file open: hand over some dozens at a time, not a whole mailbox.
     pub fn keep_all(&self, drafts: Vec<Draft>) -> Vec<Result<Vec<Kept>, Error>> {
-        let placed = drafts.into_iter().map(|draft| draft.keep().unwrap_or_else(|e| vec![Err(e)])).collect();
-        self.shared.settle(placed)
+        self.shared.keep_all(drafts)
     }
 
     /// Remembers under which keys these messages are to be found again by [`Archive::has`]: text of words that tells one message of one server's from all
@@ -192,48 +192,7 @@ impl Shared {
     }
 
     fn place(&self, to: &Destination) -> Place {
-        Place::new(self.maildir(&to.owner), to.folder.dir_name())
-    }
-
-    /// Flushes every folder that the drafts' copies went to, or lie in already, once; a draft has failed if one of its copies has.
-    fn settle(&self, placed: Vec<Vec<Result<Placed, Error>>>) -> Vec<Result<Vec<Kept>, Error>> {
-        // The latest change of each folder: flushing that one covers the earlier.
-        let mut latest: HashMap<_, (Mark, Result<(), Error>)> = HashMap::new();
-        for Placed { mark, .. } in placed.iter().flatten().flatten() {
-            latest.entry(mark.folder()).or_insert_with(|| (mark.clone(), Ok(()))).0.advance(mark);
-        }
-        for (mark, result) in latest.values_mut() {
-            *result = self.known.flush(&self.spool, mark);
-        }
-        let flushed = |placed: &Placed| {
-            if let Some((_, Err(e))) = latest.get(&placed.mark.folder()) {
-                return Err(e.again());
-            }
-            // Mostly known by now. But another session's flush may have failed for this one alone.
-            self.known.flush(&self.spool, &placed.mark)
-        };
-        let finish = |placed: Placed| match (flushed(&placed), placed.left) {
-            (Ok(()), left) => {
-                left.into_iter().for_each(|(_, path)| self.remove(path));
-                Ok(placed.kept)
-            }
-            (Err(e), Some((place, path))) => {
-                self.left.prepared(place, path);
-                Err(e)
-            }
-            (Err(e), None) => {
-                if placed.prepared && e.is_before_flush() {
-                    self.left.unflushed(placed.mark);
-                }
-                Err(e)
-            }
-        };
-        let finish_all = |placed: Vec<Result<Placed, Error>>| {
-            // All of them, also where the first has failed.
-            let finished: Vec<Result<Kept, Error>> = placed.into_iter().map(|placed| finish(placed?)).collect();
-            finished.into_iter().collect()
-        };
-        placed.into_iter().map(finish_all).collect()
+        Place::new(&self.maildir(&to.owner), to.folder.dir_name())
     }
 
     /// The marked message's folder is on disk; where it could not even be opened, later.

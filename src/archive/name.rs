@@ -52,6 +52,11 @@ impl Unique {
         Unique { text, count }
     }
 
+    /// Which of this process's names it is: each is greater than those before.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The draft's name.
     pub(super) fn draft(&self) -> String {
         format!("{}{DRAFT}", self.text)
@@ -60,7 +65,11 @@ impl Unique {
     /// The message's name.
     pub(super) fn message(&self, size: u64, hash: &Hash, outgoing: bool) -> String {
         let flags = if outgoing { SENT_FLAGS } else { "" };
-        format!("{},S={size},H={}{flags}", self.text, safe::hex(hash))
+        let mut name = String::with_capacity(self.text.len() + 96);
+        name += &self.text;
+        // Writing to a `String` cannot fail.
+        let _ = write!(name, ",S={size},H=");
+        name + &safe::hex(hash) + flags
     }
 }
 

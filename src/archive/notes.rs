@@ -398,7 +398,7 @@ fn create(path: &Path) -> io::Result<(File, Metadata)> {
 /// Puts a file of only these lines into the place of the old one. It grows in `tmp` under a draft's name: recovery removes it there if we die.
 fn begin_anew(spool: &Spool, maildir: &Path, path: &Path, lines: &str) -> io::Result<()> {
     let unique = Unique::new();
-    let place = Place::new(maildir.to_path_buf(), "");
+    let place = Place::new(maildir, "");
     let (file, tmp) = spool.create(&place, &unique.draft()).map_err(io::Error::other)?;
     let replaced = write_at_once(&file, &[HEADER, lines].concat()).and_then(|()| fs::rename(&tmp, path));
     if replaced.is_err() {

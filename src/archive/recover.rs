@@ -7,7 +7,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -149,12 +149,11 @@ impl Run<'_> {
     }
 
     fn maildir(&mut self, maildir: &Path) {
-        self.folder(&Place::new(maildir.to_path_buf(), ""));
+        self.folder(&Place::new(maildir, ""));
         for name in self.dirs(maildir) {
             if name.as_os_str().as_bytes().starts_with(b".") {
                 let dir = maildir.join(name);
-                let maildir = maildir.to_path_buf();
-                self.folder(&Place { maildir, dir });
+                self.folder(&Place { maildir: maildir.into(), dir: dir.into() });
             }
         }
     }
@@ -173,15 +172,24 @@ impl Run<'_> {
             }
             let path = tmp.join(&name);
             let done = match &parsed.prepared {
-                Some(prepared) => self.commit(place, &path, prepared),
-                None => fs::remove_file(&path)
-                    .map(|()| self.found.removed += 1)
-                    .map_err(|e| Error::new("remove the draft", &path, e)),
+                Some(prepared) => match self.commit(place, &path, prepared) {
+                    Err(e) if e.kind() == io::ErrorKind::InvalidData && was_never_flushed(&path, prepared) => {
+                        self.remove_draft(&path)
+                    }
+                    done => done,
+                },
+                None => self.remove_draft(&path),
             };
             if let Err(e) = done {
                 self.found.failed.push(e);
             }
         }
+    }
+
+    fn remove_draft(&mut self, path: &Path) -> Result<(), Error> {
+        fs::remove_file(path).map_err(|e| Error::new("remove the draft", path, e))?;
+        self.found.removed += 1;
+        Ok(())
     }
 
     /// Whether a program that still runs works on it, or may.
@@ -200,10 +208,7 @@ impl Run<'_> {
     }
 
     fn commit(&mut self, place: &Place, path: &Path, prepared: &Prepared) -> Result<(), Error> {
-        // What was put into its place meanwhile is not followed, nor waited for.
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-        let file = file.map_err(|e| Error::new("open the draft", path, e))?;
+        let file = open(path).map_err(|e| Error::new("open the draft", path, e))?;
         let (size, hash) = measure(&file).map_err(|e| Error::new("read the draft", path, e))?;
         if (size, hash) != (prepared.size, prepared.hash) {
             let cause =
@@ -237,7 +242,7 @@ impl Run<'_> {
         }
         let folder = place.dir.strip_prefix(&place.maildir).unwrap_or(&place.dir);
         self.found.kept.push(Recovered {
-            maildir: place.maildir.clone(),
+            maildir: place.maildir.to_path_buf(),
             folder: folder.to_string_lossy().into_owned(),
             size,
             hash: safe::hex(&hash),
@@ -279,6 +284,28 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// What was put into its place meanwhile is not followed, nor waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Of a file that does not hold what its name says: whether it looks as a power cut leaves one whose octets had not been flushed. It has its name before
+/// that; and nobody was told of the message. Octets that have changed since look otherwise.
+fn was_never_flushed(path: &Path, prepared: &Prepared) -> bool {
+    let look = || {
+        let file = open(path)?;
+        let size = file.metadata()?.len();
+        let mut last = [1];
+        if size > 0 {
+            file.read_exact_at(&mut last, size - 1)?;
+        }
+        // What was written to in part is shorter, or filled up with zeros.
+        io::Result::Ok(size < prepared.size || size == prepared.size && last == [0])
+    };
+    look().unwrap_or(false)
 }
 
 fn measure(mut file: &File) -> io::Result<(u64, Hash)> {

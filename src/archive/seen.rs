@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::{Error, FLUSH_FOLDER};
 use super::name::{self, Hash};
@@ -24,7 +25,7 @@ pub(super) const OWNER_COST: usize = 16;
 /// What is known of one Maildir.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) maildir: PathBuf,
+    pub(super) maildir: Arc<Path>,
     names_max: usize,
     /// The folders have been looked through, and all that came since was noted.
     loaded: bool,
@@ -78,7 +79,7 @@ impl Leaf {
 }
 
 impl Seen {
-    pub(super) fn new(maildir: PathBuf, names_max: usize) -> Seen {
+    pub(super) fn new(maildir: Arc<Path>, names_max: usize) -> Seen {
         Seen {
             maildir,
             names_max,

@@ -22,7 +22,7 @@ use crate::net::relay::{Wire, Wired};
 use crate::protocol::{DraftId, Origin, Refused};
 
 /// Finished drafts that wait for `settle` at most: each holds a file open.
-const UNSETTLED_MAX: usize = 32;
+const UNSETTLED_MAX: usize = 64;
 
 /// Session id and proxy, as every log line of a session begins: `7f3a pop3:main`.
 #[derive(Clone, Debug)]

@@ -21,6 +21,8 @@ struct Fault {
 /// One by one, so that each is what stops the message.
 fn faults() -> Vec<Fault> {
     let fault = |call: &str, errno: i32| Fault { rules: format!("{call} {errno} 0 -\n"), twice: call == "syncdir" };
+    // Files are flushed one by one, or all that lie on the file system.
+    let files = |errno: i32| Fault { rules: format!("sync {errno} 0 -\nsyncfs {errno} 0 -\n"), twice: false };
     let mut all = vec![
         fault("mkdir", libc::ENOSPC),
         fault("create", libc::ENOSPC),
@@ -30,13 +32,15 @@ fn faults() -> Vec<Fault> {
         fault("write", libc::ENOSPC),
         fault("write", libc::EDQUOT),
         fault("write", libc::EIO),
-        fault("sync", libc::EIO),
-        fault("sync", libc::ENOSPC),
+        files(libc::EIO),
+        files(libc::ENOSPC),
         fault("syncdir", libc::EIO),
         fault("open", libc::EMFILE),
         fault("rename", libc::EIO),
         fault("rename", libc::ENOSPC),
     ];
+    // The system does not flush file systems.
+    all.push(Fault { rules: format!("sync {} 0 -\nsyncfs {} 0 -\n", libc::EIO, libc::ENOSYS), twice: false });
     // The first half of a write, then no more.
     all.push(Fault { rules: format!("write {} 1 -\nwrite 0 0 -\n", libc::ENOSPC), twice: false });
     all

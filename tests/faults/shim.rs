@@ -63,6 +63,8 @@ pub(crate) enum What {
     SyncDir {
         path: PathBuf,
     },
+    /// All that lies on the file system.
+    SyncAll,
     MakeDir {
         path: PathBuf,
     },
@@ -114,6 +116,7 @@ pub(crate) fn read(trace: &Path) -> Vec<Step> {
             "truncate" => What::Truncate { inode: number(2) as u64, len: number(3) },
             "sync" => What::Sync { inode: number(2) as u64 },
             "syncdir" => What::SyncDir { path: path(2) },
+            "syncfs" => What::SyncAll,
             "mkdir" => What::MakeDir { path: path(2) },
             "rmdir" => What::RemoveDir { path: path(2) },
             "rename" => What::Rename { from: path(2), to: path(3) },

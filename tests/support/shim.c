@@ -11,8 +11,8 @@
  *                 a write: only half of it is done.
  *
  * A step in the trace is "NUMBER CALL ARGUMENTS\n"; for write, send and recv so many raw octets and a "\n" follow:
- *   create INODE PATH | write INODE OFFSET LENGTH | truncate INODE LENGTH | sync INODE | syncdir PATH | mkdir PATH | rmdir PATH
- *   rename FROM TO | link FROM TO | unlink PATH | send PORT LOCAL LENGTH | recv PORT LENGTH        (the peer's port, and our own)
+ *   create INODE PATH | write INODE OFFSET LENGTH | truncate INODE LENGTH | sync INODE | syncdir PATH | syncfs
+ *   mkdir PATH | rmdir PATH | rename FROM TO | link FROM TO | unlink PATH | send PORT LOCAL LENGTH | recv PORT LENGTH        (the peer's port, and our own)
  * One lock is held over a call and its record, so that the order of the trace is the order in which things happened. A path
  * with a blank in it would spoil the trace: tests make none.
  */
@@ -218,6 +218,18 @@ static int sync_any(int fd, int call) {
 
 int fsync(int fd) { return sync_any(fd, SYS_fsync); }
 int fdatasync(int fd) { return sync_any(fd, SYS_fdatasync); }
+
+int syncfs(int fd) {
+    char path[PATH_MAX];
+    int half = 0, done = -1;
+    if (!path_of(fd, path)) return syscall(SYS_syncfs, fd);
+    pthread_mutex_lock(&lock);
+    step();
+    if (!fails("syncfs", path, &half)) done = syscall(SYS_syncfs, fd);
+    if (!done) record(NULL, 0, "syncfs");
+    pthread_mutex_unlock(&lock);
+    return done;
+}
 
 int ftruncate64(int fd, off_t length) {
     char path[PATH_MAX];

@@ -104,13 +104,27 @@ fn what_belongs_to_others_stays() {
 fn a_prepared_draft_that_does_not_hold_what_it_says_is_reported_and_stays() {
     let spool = Spool::new();
     leave(&spool, "", &prepared_name(DEAD, name::host(), MESSAGE, ""), b"Subject: hello\r\n\r\nBODY\r\n");
-    leave(&spool, "", &prepared_name(DEAD, name::host(), b"longer", ""), b"long");
+    leave(&spool, "", &prepared_name(DEAD, name::host(), b"long", ""), b"longer");
     let before = spool.files();
     let recovery = spool.archive.recover();
     assert!(recovery.kept.is_empty() && recovery.removed == 0);
     assert_eq!(recovery.failed.len(), 2);
     assert_eq!(recovery.failed[0].kind(), io::ErrorKind::InvalidData);
     assert_eq!(spool.files(), before);
+}
+
+/// A name is on disk before what it names is flushed: nobody was told of that.
+#[test]
+fn a_prepared_draft_that_was_never_flushed_is_removed() {
+    let spool = Spool::new();
+    let half = &MESSAGE[..MESSAGE.len() / 2];
+    let zeros = [half, &vec![0; MESSAGE.len() - half.len()]].concat();
+    for content in [b"", half, &zeros] {
+        leave(&spool, "", &prepared_name(DEAD, name::host(), MESSAGE, ":2,S"), content);
+        let recovery = spool.archive.recover();
+        assert_eq!((recovery.removed, recovery.kept.len(), recovery.failed.len()), (1, 0, 0), "{content:?}");
+        assert!(spool.files().is_empty());
+    }
 }
 
 /// Python's `mailbox` calls its drafts as we call the beginning of ours.

@@ -154,7 +154,12 @@ impl Host for Keeper {
     }
 
     fn finish(&mut self, draft: DraftId) {
-        if let Some(State::Open(message)) = self.drafts.remove(&draft) {
+        if let Some(State::Open(mut message)) = self.drafts.remove(&draft) {
+            if let Err(e) = message.draft.complete() {
+                self.failure(&message.to(), &message.about, &Failure::from(e));
+                self.failed = true;
+                return;
+            }
             self.finished.push(message);
             if self.finished.len() >= UNSETTLED_MAX {
                 self.settle_finished();

@@ -1,0 +1,167 @@
+//! Many new files are put on disk at once.
+//!
+//! One by one each would wait for a commit of the file system's journal and for the disk's own cache. `syncfs(2)` waits once for all that lies on the
+//! file system, also for what others have written there: where that takes long, files are flushed one by one for a while. It tells
+//! of failed writes only since Linux 5.8, and we trust only file systems of which we know that they tell. Everywhere else the writing of all files is begun
+//! before the first is waited for: mostly the others are there by then.
+//!
+//! A failure concerns every file of those that were flushed together: none of them is flushed a second time.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
+use nix::sys::utsname::uname;
+use nix::unistd::syncfs;
+
+use super::error::{Error, FLUSH_FILE};
+use super::known::lock;
+
+/// So few files are flushed one by one.
+const TOGETHER_MIN: usize = 3;
+/// What a flush together may take before it is given up for a while.
+const LONG: Duration = Duration::from_secs(1);
+/// For how long.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// A file of ours to flush.
+pub(super) struct Unflushed<'a> {
+    pub(super) file: &'a File,
+    /// For messages.
+    pub(super) path: &'a Path,
+    /// Grows with every file that this process opens.
+    pub(super) opened: u64,
+}
+
+/// Whether and how files can be flushed together.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    /// The system does not let us.
+    unavailable: AtomicBool,
+    /// It took long; not before this time again.
+    paused: Mutex<Option<Instant>>,
+}
+
+/// Since Linux 5.8 `syncfs` tells of writes that failed.
+static TELLS: LazyLock<bool> = LazyLock::new(|| uname().is_ok_and(|name| tells(&name.release().to_string_lossy())));
+
+fn tells(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().ok());
+    matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= (5, 8))
+}
+
+impl Together {
+    /// Content and times of all these files are on disk, or why not; in their order. After a failure a file must be given up: its pages then count
+    /// as clean.
+    pub(super) fn flush(&self, files: &[Unflushed<'_>]) -> Vec<Result<(), Error>> {
+        match self.flush_at_once(files) {
+            Some(Ok(())) => files.iter().map(|_| Ok(())).collect(),
+            Some(Err(e)) => files.iter().map(|one| Err(Error::new(FLUSH_FILE, one.path, e.into()))).collect(),
+            None => {
+                if files.len() > 1 {
+                    for one in files {
+                        // Begins to write what is not written yet, and drops nothing else. Only a matter of speed.
+                        let _ = posix_fadvise(one.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+                    }
+                }
+                files.iter().map(|one| one.file.sync_all().map_err(|e| Error::new(FLUSH_FILE, one.path, e))).collect()
+            }
+        }
+    }
+
+    /// None where nothing was tried.
+    fn flush_at_once(&self, files: &[Unflushed<'_>]) -> Option<Result<(), Errno>> {
+        // What fails is told to whoever had a file open there before: so the one that was opened first.
+        let first = files.iter().min_by_key(|one| one.opened)?;
+        let now = Instant::now();
+        let may =
+            files.len() >= TOGETHER_MIN && *TELLS && !self.unavailable.load(Ordering::Relaxed) && self.is_due(now);
+        if !may || !are_of_one_trusted_file_system(files) {
+            return None;
+        }
+        match syncfs(first.file) {
+            Err(Errno::ENOSYS | Errno::EPERM) => {
+                self.unavailable.store(true, Ordering::Relaxed);
+                None
+            }
+            flushed => {
+                self.took(now, now.elapsed());
+                Some(flushed)
+            }
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        lock(&self.paused).is_none_or(|until| now >= until)
+    }
+
+    fn took(&self, begun: Instant, time: Duration) {
+        if time >= LONG {
+            *lock(&self.paused) = Some(begun + time + PAUSE);
+        }
+    }
+}
+
+fn are_of_one_trusted_file_system(files: &[Unflushed<'_>]) -> bool {
+    let device = |one: &Unflushed<'_>| one.file.metadata().ok().map(|meta| meta.dev());
+    let Some((first, rest)) = files.split_first() else { return false };
+    let own = device(first);
+    let trusted = |kind| kind == EXT4_SUPER_MAGIC || kind == XFS_SUPER_MAGIC;
+    own.is_some()
+        && fstatfs(first.file).is_ok_and(|of| trusted(of.filesystem_type()))
+        && rest.iter().all(|one| device(one) == own)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn kernels_that_tell_of_failed_writes() {
+        for (release, told) in [
+            ("5.8.0", true),
+            ("5.10.0-28-amd64", true),
+            ("6.1", true),
+            ("5.7.19", false),
+            ("4.19.0", false),
+            ("4.4.0-Microsoft", false),
+            ("", false),
+            ("x", false),
+        ] {
+            assert_eq!(tells(release), told, "{release}");
+        }
+    }
+
+    #[test]
+    fn what_takes_long_is_not_done_again_at_once() {
+        let (together, now) = (Together::default(), Instant::now());
+        together.took(now, LONG / 2);
+        assert!(together.is_due(now));
+        together.took(now, LONG);
+        assert!(!together.is_due(now + LONG) && !together.is_due(now + PAUSE));
+        assert!(together.is_due(now + LONG + PAUSE));
+    }
+
+    #[test]
+    fn each_file_has_its_own_result_where_each_is_flushed_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = File::create_new(dir.path().join("file")).unwrap();
+        file.write_all(b"x").unwrap();
+        // It cannot be flushed, and lies elsewhere: so none are flushed together.
+        let (pipe, _other_end) = nix::unistd::pipe().unwrap();
+        let pipe = File::from(pipe);
+        let each = [(&file, 3), (&pipe, 1), (&file, 2)];
+        let files = each.map(|(file, opened)| Unflushed { file, path: Path::new("p"), opened });
+        let together = Together::default();
+        assert_eq!(together.flush(&files).iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert!(together.flush(&[]).is_empty());
+    }
+}
