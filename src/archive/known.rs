@@ -9,7 +9,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 use super::error::Error;
 use super::maildir::{Place, Spool};
@@ -39,6 +40,8 @@ struct Slot {
     seen: Arc<Mutex<Seen>>,
     cost: usize,
     used: u64,
+    /// When that was.
+    at: Instant,
 }
 
 /// A message that lies in its folder, which may still have to be flushed.
@@ -79,10 +82,27 @@ impl Known {
         Known { names_max, owners: Mutex::default() }
     }
 
+    /// Whether it is known what lies in this Maildir, or somebody is looking.
+    pub(super) fn is_loaded(&self, maildir: &Path) -> bool {
+        match try_lock(&self.open(maildir)) {
+            Some(seen) => seen.is_loaded(),
+            None => true,
+        }
+    }
+
+    /// Forgets owners of whom nobody has asked since then.
+    pub(super) fn forget_unused(&self, since: Instant) {
+        let mut owners = lock(&self.owners);
+        let unused = owners.slots.iter().filter(|(_, slot)| slot.at < since);
+        let unused: Vec<PathBuf> = unused.map(|(path, _)| path.clone()).collect();
+        unused.iter().for_each(|path| owners.shrink(path));
+    }
+
     /// Does something with what is known of one Maildir while nobody else does.
     pub(super) fn with<T>(&self, maildir: &Path, action: impl FnOnce(&mut Lookup<'_>) -> T) -> T {
         let shared = self.open(maildir);
         let mut lookup = Lookup { shared: &shared, seen: lock(&shared) };
+        lookup.seen.begin();
         let result = action(&mut lookup);
         self.account(maildir, lookup.seen.cost());
         result
@@ -126,11 +146,11 @@ impl Known {
         owners.uses += 1;
         let used = owners.uses;
         if let Some(slot) = owners.slots.get_mut(maildir) {
-            slot.used = used;
+            (slot.used, slot.at) = (used, Instant::now());
             return Arc::clone(&slot.seen);
         }
         let seen = Arc::new(Mutex::new(Seen::new(maildir.into(), self.names_max)));
-        let slot = Slot { seen: Arc::clone(&seen), cost: OWNER_COST, used };
+        let slot = Slot { seen: Arc::clone(&seen), cost: OWNER_COST, used, at: Instant::now() };
         owners.cost += slot.cost;
         owners.slots.insert(maildir.to_path_buf(), slot);
         seen
@@ -183,18 +203,28 @@ impl Owners {
         };
         let before = slot.cost;
         // Others can come by it only through this table, which we hold.
-        if Arc::strong_count(&slot.seen) == 1 {
+        let unused = Arc::strong_count(&slot.seen) == 1;
+        let Some(mut seen) = try_lock(&slot.seen) else { return };
+        if unused && !seen.is_distrusted() {
+            drop(seen);
             self.slots.remove(maildir);
             self.cost -= before;
-        } else if let Ok(mut seen) = slot.seen.try_lock() {
+        } else {
             seen.forget_names();
-            slot.cost = seen.cost();
-            self.cost = self.cost - before + slot.cost;
+            let cost = seen.cost();
+            drop(seen);
+            slot.cost = cost;
+            self.cost = self.cost - before + cost;
         }
     }
 }
 
 impl Lookup<'_> {
+    /// Looks through the owner's folders now, if that was not done yet.
+    pub(super) fn load(&mut self) {
+        self.seen.load();
+    }
+
     /// Where the message lies that has this hash and size, if it does.
     pub(super) fn find(&mut self, hash: &Hash, size: u64) -> Option<Mark> {
         let (leaf, change) = self.seen.find(hash, size)?;
@@ -212,15 +242,21 @@ impl Lookup<'_> {
         let path = place.leaf(outgoing);
         let path = path.strip_prefix(&self.seen.maildir).unwrap_or(&path);
         let leaf = self.seen.leaf(path);
-        self.seen.leaves[leaf].changes += 1;
-        let change = self.seen.leaves[leaf].changes;
-        self.seen.suspects.remove(hash);
-        self.seen.remember(*hash, leaf, change, name.as_bytes());
+        let change = self.seen.insert(leaf, name.as_bytes(), hash);
         self.mark(place.clone(), leaf, change)
     }
 
     fn mark(&self, place: Place, leaf: usize, change: u64) -> Mark {
         Mark { seen: Arc::clone(self.shared), place, leaf, change }
+    }
+}
+
+/// None where somebody has it.
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -284,6 +320,28 @@ mod tests {
             }
         }
         assert!((0..20).all(|owner| mailbox.has(&owner.to_string(), 7)));
+    }
+
+    #[test]
+    fn who_is_not_asked_of_is_forgotten_but_for_what_is_not_on_disk() {
+        let mailbox = Mailbox::new(1_000);
+        for owner in ["a", "b", "c"] {
+            let mark = mailbox.put(owner, 1);
+            match owner {
+                // A flush failed: what was put there must not be believed again.
+                "b" => lock(&mark.seen).distrust(mark.leaf, mark.change),
+                _ => mailbox.known.flush(&mailbox.spool, &mark).unwrap(),
+            }
+        }
+        let waiting = mailbox.put("c", 2);
+        mailbox.known.forget_unused(Instant::now() - std::time::Duration::from_secs(3_600));
+        let all = mailbox.known.cost();
+        mailbox.known.forget_unused(Instant::now() + std::time::Duration::from_secs(1));
+        assert!(mailbox.known.cost() < all);
+        assert_eq!(lock(&mailbox.known.owners).slots.len(), 2);
+        assert!(mailbox.has("a", 1) && !mailbox.has("b", 1) && mailbox.has("c", 1));
+        mailbox.known.flush(&mailbox.spool, &waiting).unwrap();
+        assert!(mailbox.has("c", 2));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! *kept* once it lies in `new` or `cur` and file and folder are flushed. One copy for an owner: the same bytes (SHA-256) are kept once, in
 //! whichever of his folders they lie. Which of a server's messages were kept is noted beside them, and only a hint. Fails with [`Error`], a sentence for the log; logs nothing itself.
 
+mod ahead;
 mod draft;
 mod error;
 mod flush;
@@ -11,6 +12,7 @@ mod folder;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod index;
 mod known;
 mod left;
 mod maildir;
@@ -32,6 +34,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use draft::Draft;
 pub use error::Error;
@@ -41,13 +44,17 @@ pub(crate) use owner::small_letters;
 pub use recover::{Recovered, Recovery};
 pub use template::Template;
 
+use ahead::Ahead;
 use known::{Known, Mark};
 use left::Left;
 use maildir::{Place, Spool};
 use notes::{Message, NOTES_LEN_MAX, NOTES_MAX, Notes};
 
-/// How many file names of all owners are remembered at most, to know duplicates without a look at the disk: about 200 MB.
-const NAMES_MAX: usize = 1_000_000;
+/// How many file names of all owners are remembered at most, to know duplicates without a look at the disk: 38 to 75 octets each, some 170 MB.
+const NAMES_MAX: usize = 3_000_000;
+
+/// For so long an owner's names are remembered though nobody asks.
+const UNUSED_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Where one copy of a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +102,7 @@ struct Shared {
     known: Known,
     notes: Notes,
     left: Left,
+    ahead: Ahead,
 }
 
 impl Archive {
@@ -111,6 +119,7 @@ impl Archive {
                 known: Known::new(names_max),
                 notes: Notes::new(NOTES_LEN_MAX, NOTES_MAX),
                 left: Left::default(),
+                ahead: Ahead::default(),
             }),
         }
     }
@@ -134,7 +143,18 @@ impl Archive {
     /// their folders. To be called every few seconds; costs nothing where there is nothing to do. What fails again is in
     /// [`Recovery::failed`], and is tried the next time.
     pub fn catch_up(&self) -> Recovery {
+        if let Some(since) = Instant::now().checked_sub(UNUSED_MAX) {
+            self.shared.known.forget_unused(since);
+        }
         recover::catch_up(&self.shared)
+    }
+
+    /// A message for this owner is on its way: what he has already is looked through meanwhile, where that is not known. Does not wait.
+    pub fn expect(&self, owner: &Owner) {
+        let maildir = self.shared.maildir(owner);
+        if !self.shared.known.is_loaded(&maildir) {
+            self.shared.ahead.look(Arc::downgrade(&self.shared), maildir);
+        }
     }
 
     /// Begins a message for these destinations: one copy for each owner; the same owner twice counts once, the first wins.

@@ -20,6 +20,9 @@ pub(super) type Hash = [u8; 32];
 /// The flags of what the owner sent himself: seen.
 pub(super) const SENT_FLAGS: &str = ":2,S";
 
+/// Before the hash in a message's name.
+pub(super) const HASH_FIELD: &[u8] = b",H=";
+
 /// Behind a draft's name.
 const DRAFT: &str = ",mailstore";
 
@@ -165,7 +168,8 @@ pub(super) fn parse(name: &[u8]) -> Option<Parsed<'_>> {
 
 /// Where in a message's name its hash lies, and the hash. Flags, and fields that others add, may follow it.
 pub(super) fn find_hash(name: &[u8]) -> Option<(usize, Hash)> {
-    let at = name.windows(3).position(|window| window == b",H=")? + 3;
+    let mut commas = name.iter().enumerate().filter(|(_, b)| **b == b',').map(|(at, _)| at);
+    let at = commas.find(|&at| name[at..].starts_with(HASH_FIELD))? + HASH_FIELD.len();
     let digits = name.get(at..at + 64)?;
     match name.get(at + 64) {
         None | Some(b':' | b',') => Some((at, unhex(digits)?)),
@@ -180,19 +184,27 @@ fn number(text: &str) -> Option<(u64, &str)> {
 
 /// What [`safe::hex`] wrote.
 pub(super) fn unhex(digits: &[u8]) -> Option<Hash> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
+    const NONE: u8 = 0x80;
+    // By a table: a folder has many names.
+    const DIGITS: [u8; 256] = {
+        let (mut all, mut number) = ([NONE; 256], 0);
+        while number < 16 {
+            all[b"0123456789abcdef"[number as usize] as usize] = number;
+            number += 1;
+        }
+        all
     };
     let mut hash = [0; 32];
     if digits.len() != 64 {
         return None;
     }
+    let mut seen = 0;
     for (byte, pair) in hash.iter_mut().zip(digits.as_chunks::<2>().0) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let [high, low] = pair.map(|b| DIGITS[usize::from(b)]);
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(hash)
+    (seen & NONE == 0).then_some(hash)
 }
 
 #[cfg(test)]

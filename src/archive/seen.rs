@@ -3,17 +3,17 @@
 //! Looks at names and sizes, never at content; changes nothing on disk. Kept in the table of [`super::known`], behind a lock.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{Error, FLUSH_FOLDER};
+use super::index::{Index, key};
 use super::name::{self, Hash};
-use super::safe;
 
 /// At the root of a Maildir: whoever puts messages there besides MailStore (`scripts/import`) changes this file's time after each of them, and so makes
 /// running MailStores look through the folders again. What it holds is of no matter.
@@ -33,25 +33,17 @@ pub(super) struct Seen {
     complete: bool,
     /// How [`IMPORTED`] stood just before that look; none where there was no such file.
     imported: Option<Stamp>,
-    names: HashMap<Hash, Name>,
+    /// The same now, once it was looked at under this lock.
+    stamp: Option<Option<Stamp>>,
+    names: Index,
     pub(super) leaves: Vec<Leaf>,
     leaf_numbers: HashMap<PathBuf, usize>,
     /// Messages in folders whose flush failed: they may be gone after a power cut, so they are kept anew when they come again.
-    pub(super) suspects: HashSet<Hash>,
+    suspects: HashSet<u64>,
 }
 
 /// Device, inode, and time of the last change (seconds, nanoseconds) of a file.
 type Stamp = (u64, u64, i64, i64);
-
-/// Where a file was seen.
-#[derive(Debug)]
-struct Name {
-    leaf: u32,
-    /// The folder's count of changes when it came there.
-    change: u64,
-    /// The file's name with a NUL in the place of its hash, which is the key.
-    text: Box<[u8]>,
-}
 
 /// `new` or `cur` of one folder.
 #[derive(Debug)]
@@ -86,7 +78,8 @@ impl Seen {
             loaded: false,
             complete: false,
             imported: None,
-            names: HashMap::new(),
+            stamp: None,
+            names: Index::default(),
             leaves: Vec::new(),
             leaf_numbers: HashMap::new(),
             suspects: HashSet::new(),
@@ -94,49 +87,71 @@ impl Seen {
     }
 
     pub(super) fn cost(&self) -> usize {
-        OWNER_COST + self.names.len() + self.suspects.len() + self.leaves.len()
+        OWNER_COST + self.names.cost() + self.suspects.len() + self.leaves.len()
     }
 
     pub(super) fn forget_names(&mut self) {
-        self.names = HashMap::new();
+        self.names = Index::default();
         self.loaded = false;
+    }
+
+    /// Whether a flush failed here.
+    pub(super) fn is_distrusted(&self) -> bool {
+        !self.suspects.is_empty() || self.leaves.iter().any(|leaf| leaf.failed.1 > 0)
+    }
+
+    /// Somebody has the lock now: what was looked at under the last one may have changed.
+    pub(super) fn begin(&mut self) {
+        self.stamp = None;
+    }
+
+    /// Whether it knows what lies in the folders.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Looks through the folders, if that was not done.
+    pub(super) fn load(&mut self) {
+        if !self.loaded {
+            self.scan(None);
+        }
     }
 
     /// The leaf and the change of a file that stands with this hash and size. One `stat` where it is where it was, or where there is no
     /// such message; else one look through all folders.
     pub(super) fn find(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
-        if self.suspects.contains(hash) {
+        if self.suspects.contains(&key(hash)) {
             return None;
         }
         if self.loaded {
-            match self.names.get(hash) {
-                Some(name) if stands(&self.path(name, hash), size) => {
-                    return Some((name.leaf as usize, name.change));
+            match self.names.find(hash, size) {
+                Some(seen) => {
+                    let dir = self.maildir.join(&self.leaves[seen.leaf].path);
+                    if stands(&dir.join(OsStr::from_bytes(&seen.name)), size) {
+                        return Some((seen.leaf, seen.change));
+                    }
                 }
-                None if self.complete && self.imported == stamp(&self.maildir) => return None,
-                _ => {}
+                None if self.complete && self.stamp() == self.imported => return None,
+                None => {}
             }
         }
-        self.scan(hash, size)
+        self.scan(Some((hash, size)))
     }
 
-    fn path(&self, name: &Name, hash: &Hash) -> PathBuf {
-        let mut text = Vec::with_capacity(name.text.len() + 63);
-        let mut parts = name.text.splitn(2, |&b| b == 0);
-        text.extend_from_slice(parts.next().unwrap_or_default());
-        text.extend_from_slice(safe::hex(hash).as_bytes());
-        text.extend_from_slice(parts.next().unwrap_or_default());
-        self.maildir.join(&self.leaves[name.leaf as usize].path).join(OsString::from_vec(text))
+    /// How [`IMPORTED`] stands: looked at once under a lock.
+    fn stamp(&mut self) -> Option<Stamp> {
+        *self.stamp.get_or_insert_with(|| stamp(&self.maildir))
     }
 
-    /// Looks through all folders for this message, and notes everything else on the way.
+    /// Looks through all folders for this message (hash and size), and notes everything else on the way.
     ///
     /// What cannot be read holds nothing: better a copy too many than none. Then the next question looks again.
-    fn scan(&mut self, hash: &Hash, size: u64) -> Option<(usize, u64)> {
-        self.names = HashMap::new();
+    fn scan(&mut self, wanted: Option<(&Hash, u64)>) -> Option<(usize, u64)> {
+        self.names = Index::default();
         self.complete = true;
         // Before the folders: what comes while they are read changes it once more.
         self.imported = stamp(&self.maildir);
+        self.stamp = Some(self.imported);
         let (folders, mut readable) = folders(&self.maildir);
         let mut found = None;
         for folder in folders {
@@ -147,18 +162,18 @@ impl Seen {
                 let change = self.leaves[leaf].changes;
                 let dir = self.maildir.join(&self.leaves[leaf].path);
                 readable &= for_each_name(&dir, |name| {
-                    let Some((_, its_hash)) = name::find_hash(name) else {
+                    let Some((at, its_hash)) = name::find_hash(name) else {
                         return;
                     };
-                    if its_hash == *hash {
+                    if let Some((_, size)) = wanted.filter(|(hash, _)| its_hash == **hash) {
                         let path = dir.join(OsStr::from_bytes(name));
                         if found.is_some() || !stands(&path, size) {
                             return;
                         }
                         found = Some((leaf, change));
                     }
-                    if !self.suspects.contains(&its_hash) {
-                        self.remember(its_hash, leaf, change, name);
+                    if !self.suspects.contains(&key(&its_hash)) {
+                        self.remember(&its_hash, leaf, change, name, at);
                     }
                 });
             }
@@ -167,17 +182,23 @@ impl Seen {
         found
     }
 
-    pub(super) fn remember(&mut self, hash: Hash, leaf: usize, change: u64, name: &[u8]) {
-        let (Some((at, _)), Ok(leaf)) = (name::find_hash(name), u32::try_from(leaf)) else {
-            return;
-        };
-        if self.names.len() >= self.names_max && !self.names.contains_key(&hash) {
+    fn remember(&mut self, hash: &Hash, leaf: usize, change: u64, name: &[u8], at: usize) {
+        if self.names.cost() >= self.names_max && !self.names.contains(hash) {
             self.complete = false;
             return;
         }
-        let text = [&name[..at], &b"\0"[..], &name[at + 64..]].concat();
-        let text = text.into_boxed_slice();
-        self.names.insert(hash, Name { leaf, change, text });
+        self.names.insert(hash, leaf, change, name, at);
+    }
+
+    /// A message came to this folder under this name, which holds its hash. The number of its change.
+    pub(super) fn insert(&mut self, leaf: usize, name: &[u8], hash: &Hash) -> u64 {
+        self.leaves[leaf].changes += 1;
+        let change = self.leaves[leaf].changes;
+        self.suspects.remove(&key(hash));
+        if let Some((at, _)) = name::find_hash(name) {
+            self.remember(hash, leaf, change, name, at);
+        }
+        change
     }
 
     pub(super) fn leaf(&mut self, path: &Path) -> usize {
@@ -196,13 +217,9 @@ impl Seen {
         let from = if leaf.failed.1 == 0 { leaf.flushed } else { leaf.failed.0.min(leaf.flushed) };
         leaf.failed = (from, leaf.failed.1.max(upto));
         let failed = leaf.failed;
-        let suspects = &mut self.suspects;
-        self.names.retain(|hash, name| {
-            let suspect = name.leaf as usize == number && name.change > failed.0 && name.change <= failed.1;
-            if suspect {
-                suspects.insert(*hash);
-            }
-            !suspect
+        let is_suspect = |change: u64| change > failed.0 && change <= failed.1;
+        self.names.forget(number, is_suspect, |key| {
+            self.suspects.insert(key);
         });
     }
 }

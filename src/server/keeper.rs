@@ -71,6 +71,8 @@ pub(super) struct Keeper {
     /// What the next draft is of.
     about: String,
     next_draft: u32,
+    /// Whom the latest message began for.
+    expected: Option<Owner>,
     finished: Vec<Message>,
     /// Settling early failed; the next `settle` says so.
     failed: bool,
@@ -139,6 +141,7 @@ impl Keeper {
             drafts: BTreeMap::new(),
             about: String::new(),
             next_draft: 0,
+            expected: None,
             finished: Vec::new(),
             failed: false,
             owner: None,
@@ -270,6 +273,12 @@ impl Keeper {
 
     /// Begins a draft. The finished ones hold files open, which may be what there are too few of: they are settled then.
     fn begin_draft(&mut self, to: &[Destination]) -> Result<Draft, archive::Error> {
+        if let Some(Destination { owner, .. }) = to.first()
+            && self.expected.as_ref() != Some(owner)
+        {
+            self.archive.expect(owner);
+            self.expected = Some(owner.clone());
+        }
         match self.archive.begin(to) {
             Err(_) if !self.finished.is_empty() => {
                 self.settle_finished();

@@ -233,3 +233,28 @@ fn many_threads_keep_each_message_exactly_once() {
         }
     }
 }
+
+/// Whoever has to know waits for the look that was begun ahead, or looks himself.
+#[test]
+fn what_was_looked_for_ahead_is_known() {
+    let spool = Spool::new();
+    for n in 0..50 {
+        spool.keep(&[inbox("a@b")], format!("{n}").as_bytes());
+    }
+    let archive = spool.restart();
+    let maildir = spool.path("b/a");
+    assert!(!archive.shared.known.is_loaded(&maildir));
+    archive.expect(&inbox("a@b").owner);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !archive.shared.known.is_loaded(&maildir) {
+        assert!(std::time::Instant::now() < end, "nobody looks");
+        std::thread::yield_now();
+    }
+    // Asked again and again, also for one who is not there.
+    for _ in 0..3_000 {
+        archive.expect(&inbox("a@b").owner);
+        archive.expect(&inbox("nobody@b").owner);
+    }
+    assert!(keep(&archive, &[inbox("a@b")], b"7")[0].duplicate);
+    assert!(!keep(&archive, &[inbox("nobody@b")], b"7")[0].duplicate);
+}
