@@ -52,6 +52,13 @@ impl LineBuffer {
         self.buffer.is_empty()
     }
 
+    /// Gives the memory back if there is nothing in it.
+    pub fn release(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
+    }
+
     /// Forgets the line, overwriting it: it may have held a credential.
     pub fn clear(&mut self) {
         self.buffer.fill(0);

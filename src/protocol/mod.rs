@@ -277,6 +277,9 @@ pub trait Protocol: Send {
         None
     }
 
+    /// Nobody speaks for the moment: gives back memory that is not needed meanwhile.
+    fn release(&mut self) {}
+
     /// Both sides have been silent for as long as [`Protocol::rest`] said.
     fn rested(&mut self, _host: &mut dyn Host) {}
 

@@ -227,7 +227,7 @@ impl Imap {
         }
         if idle {
             self.stop_downloads(true, host);
-            self.own.gate = Some(Gate::new(deletion));
+            self.own.gate = Some(Box::new(Gate::new(deletion)));
         }
         Verdict::Hold(match (idle, selecting) {
             (true, _) => Until::Decided,

@@ -282,6 +282,12 @@ impl Protocol for Imap {
         matches!(self.phase, Phase::Running) && self.is_due()
     }
 
+    fn release(&mut self) {
+        self.commands.list.shrink_to_fit();
+        self.client.release();
+        self.server.release();
+    }
+
     fn rest(&self) -> Option<Duration> {
         self.rest_wanted()
     }

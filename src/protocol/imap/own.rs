@@ -171,7 +171,7 @@ impl Imap {
             return false;
         }
         let held = Held { line: line.to_vec(), tag: tag.to_vec(), by_uid, octets: 0, refused: None };
-        self.own.held = Some(held);
+        self.own.held = Some(Box::new(held));
         true
     }
 
@@ -189,7 +189,8 @@ impl Imap {
         self.own.count += 1;
         let tag = [&self.own.prefix[..], self.own.count.to_string().as_bytes()].concat();
         host.send(Side::Server, &[&tag[..], b" ", text.as_bytes(), b"\r\n"].concat());
-        self.own.flight = Some(Flight { tag, work, octets: 0, whole: Vec::new(), refused: None, waited_for: false });
+        self.own.flight =
+            Some(Box::new(Flight { tag, work, octets: 0, whole: Vec::new(), refused: None, waited_for: false }));
     }
 
     /// Asks for the next piece of what is due.
@@ -263,7 +264,7 @@ impl Imap {
             Work::Resolve(Purpose::Follow) => self.follow_resolved(status, line, host),
             Work::Content { count, .. } => {
                 let in_one = count.is_none();
-                self.content_over(flight, in_one, status, line, host);
+                self.content_over(*flight, in_one, status, line, host);
             }
             Work::Open(mailbox, opening) => {
                 let (mailbox, opening) = (mailbox.clone(), *opening);

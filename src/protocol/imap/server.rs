@@ -60,6 +60,12 @@ enum State {
 }
 
 impl ServerSide {
+    pub(super) fn release(&mut self) {
+        if self.line.is_empty() {
+            self.line = Vec::new();
+        }
+    }
+
     pub(super) fn new() -> ServerSide {
         ServerSide {
             state: State::Line,

@@ -91,6 +91,10 @@ pub(in crate::protocol::imap) enum Verdict {
 }
 
 impl ClientSide {
+    pub(in crate::protocol::imap) fn release(&mut self) {
+        self.line.release();
+    }
+
     pub(in crate::protocol::imap) fn new() -> ClientSide {
         ClientSide {
             mode: Mode::Line,

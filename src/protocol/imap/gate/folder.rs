@@ -63,7 +63,7 @@ impl Imap {
                 return Verdict::Forward;
             }
         }
-        self.own.gate = Some(gate);
+        self.own.gate = Some(Box::new(gate));
         Verdict::Hold(Until::Decided)
     }
 

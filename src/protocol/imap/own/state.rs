@@ -13,9 +13,10 @@ pub(in crate::protocol::imap) struct Own {
     /// What our tags begin with. No tag of the client's does.
     pub(super) prefix: Vec<u8>,
     pub(super) count: u64,
-    pub(in crate::protocol::imap) flight: Option<Flight>,
-    pub(super) held: Option<Held>,
-    pub(in crate::protocol::imap) gate: Option<Gate>,
+    pub(in crate::protocol::imap) flight: Option<Box<Flight>>,
+    pub(super) held: Option<Box<Held>>,
+    /// In a box, as what follows: most sessions need none of them most of the time.
+    pub(in crate::protocol::imap) gate: Option<Box<Gate>>,
     pub(in crate::protocol::imap) due: Due,
     /// Kept in this session.
     pub(in crate::protocol::imap) known: Known,
@@ -212,7 +213,7 @@ impl Own {
             Which { uid: Some(_), .. } if by_uid => Some(true),
             Which { sequence_number: Some(_), .. } => Some(false),
             // Its number was made void (VANISHED), and what waits for it may be answered with EXPUNGE.
-            Which { uid: Some(_), .. } if self.gate.as_ref().is_some_and(Gate::may_expunge) => Some(true),
+            Which { uid: Some(_), .. } if self.gate.as_ref().is_some_and(|gate| gate.may_expunge()) => Some(true),
             _ => None,
         }
     }
