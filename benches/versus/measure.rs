@@ -1,0 +1,115 @@
+//! A row at a peer, once.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+
+use crate::load::{Sample, Session, Task, Work, logins, noops};
+use crate::peers::{How, Peer, Stage, Which};
+use crate::process::settled_pss_kib;
+use crate::rows::{MIB, Row, What};
+use crate::tls::Client;
+use crate::{Outcome, Run};
+
+/// At once, where messages pass.
+const CLIENTS: usize = 4;
+
+/// Figures by name: one of each a round.
+pub(crate) type Figures = BTreeMap<&'static str, f64>;
+
+pub(crate) fn row(row: &Row, peer: &Peer, client: &Client, run: Run) -> Outcome<Option<Figures>> {
+    let Some(at) = peer.at(row.kind, row.tls) else { return Ok(None) };
+    let whose = format!("{}-", row.name);
+    let tls = row.tls.then_some(client);
+    let task = Task { kind: row.kind, at, tls, work: Work::Each, size: 0, clients: CLIENTS, count: 0, whose: &whose };
+    let mut figures = match row.what {
+        What::Pass(work, size) => {
+            let count = (count(size, run) / peer.slow).max(1);
+            let task = Task { work, size, count, ..task };
+            passing(&task.run(peer.pid(), || Ok(()))?)
+        }
+        What::Noop => {
+            let count = if run == Run::Quick { 1000 } else { 5000 };
+            let took = noops(&Task { count: count / peer.slow, ..task })?;
+            let share = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
+            Figures::from([("p50_us", share(0.5)), ("p99_us", share(0.99))])
+        }
+        What::Logins => {
+            let count = match (run, row.tls) {
+                (Run::Quick, false) => 250,
+                (Run::Quick, true) => 50,
+                (Run::Full, false) => 1500,
+                (Run::Full, true) => 400,
+            };
+            let sample = logins(&Task { count: count / peer.slow, ..task }, peer.pid())?;
+            Figures::from([
+                ("rate", sample.messages as f64 / sample.wall_s),
+                ("cpu_1000", sample.cpu_s * 1000.0 / sample.messages as f64),
+            ])
+        }
+        What::Idle => return Ok(None),
+    };
+    if peer.pid().is_none() {
+        figures.retain(|name, _| !name.starts_with("cpu_"));
+    }
+    Ok(Some(figures))
+}
+
+/// Messages of each client.
+fn count(size: usize, run: Run) -> usize {
+    match (size, run) {
+        (0..MIB, Run::Quick) => 500,
+        (0..MIB, Run::Full) => 2500,
+        (MIB, Run::Quick) => 8,
+        (MIB, Run::Full) => 48,
+        (_, Run::Quick) => 1,
+        (_, Run::Full) => 2,
+    }
+}
+
+fn passing(sample: &Sample) -> Figures {
+    let (messages, octets) = (sample.messages as f64, sample.octets as f64);
+    Figures::from([
+        ("rate", messages / sample.wall_s),
+        ("mb_s", octets / sample.wall_s / 1e6),
+        ("cpu_1000", sample.cpu_s * 1000.0 / messages),
+        ("cpu_gb", sample.cpu_s * 1e9 / octets),
+    ])
+}
+
+/// Memory of a session that does nothing, KiB, with few and with many of them: of a peer that has done nothing else yet.
+pub(crate) fn idle(row: &Row, which: &Which, stage: &Stage<'_>, client: &Client, run: Run) -> Outcome<Option<Figures>> {
+    let Some(peer) = Peer::start(which, How { sync: false }, stage)? else { return Ok(None) };
+    let (Some(at), Some(pid)) = (peer.at(row.kind, row.tls), peer.pid()) else { return Ok(None) };
+    let open = |number: usize| {
+        // No address has ports for all of them.
+        let from = IpAddr::V4(Ipv4Addr::new(127, 0, 1, (number / 500) as u8 + 1));
+        let user = format!("s4096n10-i{number}@example.org");
+        let mut session = Session::open(row.kind, at, Some(from), row.tls.then_some(client), &user)?;
+        session.select()?;
+        Outcome::Ok(session)
+    };
+    // What the first session costs, once and for all, is no session's.
+    open(0)?.close()?;
+    let before = settled_pss_kib(pid)?;
+    let mut sessions = Vec::new();
+    let mut figures = Figures::new();
+    let steps: &[(&str, usize)] =
+        if run == Run::Quick { &[("kib_200", 200)] } else { &[("kib_1000", 1000), ("kib_5000", 5000)] };
+    for &(name, wanted) in steps {
+        let first = sessions.len();
+        let more = thread::scope(|scope| {
+            let share = |n: usize| first + (wanted - first) * n / 4;
+            let openers: Vec<_> = (0..4)
+                .map(|n| scope.spawn(move || (share(n)..share(n + 1)).map(open).collect::<Outcome<Vec<_>>>()))
+                .collect();
+            openers
+                .into_iter()
+                .map(|opener| opener.join().map_err(|_| "a client panicked")?)
+                .collect::<Outcome<Vec<_>>>()
+        })?;
+        sessions.extend(more.into_iter().flatten());
+        figures.insert(name, settled_pss_kib(pid)?.saturating_sub(before) as f64 / sessions.len() as f64);
+    }
+    Ok(Some(figures))
+}

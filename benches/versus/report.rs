@@ -1,0 +1,90 @@
+//! The table of what was measured: the median of the rounds, and how far they were apart.
+
+use std::collections::BTreeMap;
+
+use crate::measure::Figures;
+use crate::rows::Row;
+
+/// All rounds' figures of a peer in a row.
+pub(crate) type Rounds = BTreeMap<&'static str, Vec<f64>>;
+
+#[derive(Default)]
+pub(crate) struct Results {
+    /// By row, in their order: by peer, in theirs.
+    pub(crate) rows: Vec<(Row, Vec<(String, Rounds)>)>,
+}
+
+impl Results {
+    pub(crate) fn add(&mut self, row: &Row, peer: &str, figures: Figures) {
+        let at = self.rows.iter().position(|(known, _)| known == row).unwrap_or_else(|| {
+            self.rows.push((row.clone(), Vec::new()));
+            self.rows.len() - 1
+        });
+        let peers = &mut self.rows[at].1;
+        let at = peers.iter().position(|(known, _)| known == peer).unwrap_or_else(|| {
+            peers.push((peer.to_owned(), Rounds::new()));
+            peers.len() - 1
+        });
+        for (name, value) in figures {
+            peers[at].1.entry(name).or_default().push(value);
+        }
+    }
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 }
+}
+
+/// How far apart the rounds were, in percent of the median: half of what lies between the least and the most.
+pub(crate) fn spread(values: &[f64]) -> f64 {
+    let (least, most) = values.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), value| (a.min(*value), b.max(*value)));
+    (most - least) * 50.0 / median(values)
+}
+
+/// Names and units of the figures, in the order of the columns.
+const COLUMNS: &[(&str, &str)] = &[
+    ("rate", "/s"),
+    ("mb_s", "MB/s"),
+    ("cpu_1000", "CPU s/1000"),
+    ("cpu_gb", "CPU s/GB"),
+    ("p50_us", "p50 µs"),
+    ("p99_us", "p99 µs"),
+    ("kib_200", "KiB at 200"),
+    ("kib_1000", "KiB at 1000"),
+    ("kib_5000", "KiB at 5000"),
+];
+
+pub(crate) fn table(row: &Row, peers: &[(String, Rounds)]) -> String {
+    let columns: Vec<_> =
+        COLUMNS.iter().filter(|(name, _)| peers.iter().any(|(_, rounds)| rounds.contains_key(name))).collect();
+    let mut text = format!("{:<18}", row.name);
+    for (_, unit) in &columns {
+        text += &format!(" {unit:>18}");
+    }
+    text.push('\n');
+    for (peer, rounds) in peers {
+        text += &format!("  {peer:<16}");
+        for (name, _) in &columns {
+            let cell = rounds.get(name).map_or_else(String::new, |values| {
+                let spread = if values.len() > 1 { format!(" ±{:.0}%", spread(values)) } else { String::new() };
+                format!("{}{spread}", number(median(values)))
+            });
+            text += &format!(" {cell:>18}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Three digits that count.
+pub(crate) fn number(value: f64) -> String {
+    match value {
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v if v >= 1.0 => format!("{v:.2}"),
+        v => format!("{v:.4}"),
+    }
+}

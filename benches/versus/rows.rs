@@ -1,0 +1,72 @@
+//! The rows of the table: what is measured.
+
+use crate::load::Work;
+use crate::{Kind, Outcome};
+
+pub(crate) const KIB: usize = 1024;
+pub(crate) const MIB: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Messages that pass: of so many octets.
+    Pass(Work, usize),
+    Noop,
+    Logins,
+    Idle,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) what: What,
+    pub(crate) kind: Kind,
+    /// On both sides.
+    pub(crate) tls: bool,
+    pub(crate) sync: bool,
+}
+
+pub(crate) fn all() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for tls in [false, true] {
+        let end = if tls { "-tls" } else { "" };
+        for (size, name) in [(4 * KIB, "4k"), (MIB, "1m"), (25 * MIB, "25m")] {
+            for kind in Kind::ALL {
+                let work = if kind == Kind::Imap { Work::All } else { Work::Each };
+                let name = format!("{}-{name}{end}", kind.name());
+                rows.push(Row { name, what: What::Pass(work, size), kind, tls, sync: false });
+            }
+            if size <= MIB {
+                let name = format!("imap-each-{name}{end}");
+                rows.push(Row { name, what: What::Pass(Work::Each, size), kind: Kind::Imap, tls, sync: false });
+            }
+        }
+        for kind in Kind::ALL {
+            let name = if kind == Kind::Imap { format!("noop{end}") } else { format!("noop-{}{end}", kind.name()) };
+            rows.push(Row { name, what: What::Noop, kind, tls, sync: false });
+        }
+        rows.push(Row { name: format!("logins{end}"), what: What::Logins, kind: Kind::Imap, tls, sync: false });
+        rows.push(Row { name: format!("idle{end}"), what: What::Idle, kind: Kind::Imap, tls, sync: false });
+    }
+    rows
+}
+
+/// Those with these names, or with all words of one of them in theirs; without names all.
+pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<Row>> {
+    let all = all();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let fits = |row: &Row, name: &str| {
+        if all.iter().any(|row| row.name == name) {
+            return row.name == name;
+        }
+        let words: Vec<&str> = row.name.split('-').collect();
+        name.split('-').all(|word| words.contains(&word))
+    };
+    for name in names {
+        if !all.iter().any(|row| fits(row, name)) {
+            return Err(format!("unknown row: {name} (--list tells which there are)").into());
+        }
+    }
+    Ok(all.iter().filter(|row| names.iter().any(|name| fits(row, name))).cloned().collect())
+}
