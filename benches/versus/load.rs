@@ -27,6 +27,8 @@ pub(crate) struct Task<'a> {
     pub(crate) at: SocketAddr,
     pub(crate) tls: Option<&'a Client>,
     pub(crate) work: Work,
+    /// Whether they log in.
+    pub(crate) login: bool,
     /// Octets of a message.
     pub(crate) size: usize,
     /// Clients at once.
@@ -88,7 +90,7 @@ impl Task<'_> {
     }
 
     fn client(&self, client: usize, tell: &Sender<Result<(), String>>, follow: &Receiver<()>) -> Outcome<()> {
-        let mut session = Session::open(self.kind, self.at, None, self.tls, &self.user(client))?;
+        let mut session = Session::open(self.kind, self.at, None, self.tls, &self.user(client), self.login)?;
         session.select()?;
         // Made before the clock runs.
         let mut template = (self.kind == Kind::Smtp).then(|| Template::new(self.size, b".\r\n"));
@@ -125,6 +127,7 @@ impl Session {
         from: Option<IpAddr>,
         tls: Option<&Client>,
         user: &str,
+        login: bool,
     ) -> Outcome<Session> {
         let wire = Wire::connect(at, from, tls)?;
         let mut session = Session { kind, wire, user: user.to_owned(), uid: 0 };
@@ -132,6 +135,9 @@ impl Session {
             Kind::Smtp => {
                 session.reply("220")?;
                 session.smtp("EHLO client.example.org", "250")?;
+                if !login {
+                    return Ok(session);
+                }
                 let plain = openssl::base64::encode_block(format!("\0{user}\0a-password").as_bytes());
                 session.smtp(&format!("AUTH PLAIN {plain}"), "235")?;
             }
@@ -280,7 +286,7 @@ pub(crate) fn logins(task: &Task<'_>, peer: Option<u32>) -> Outcome<Sample> {
             .map(|client| {
                 scope.spawn(move || -> Outcome<()> {
                     for _ in 0..task.count {
-                        Session::open(task.kind, task.at, None, task.tls, &task.user(client))?.close()?;
+                        Session::open(task.kind, task.at, None, task.tls, &task.user(client), true)?.close()?;
                     }
                     Ok(())
                 })
@@ -296,7 +302,7 @@ pub(crate) fn logins(task: &Task<'_>, peer: Option<u32>) -> Outcome<Sample> {
 
 /// Round trips of NOOP on one connection, µs, in order.
 pub(crate) fn noops(task: &Task<'_>) -> Outcome<Vec<f64>> {
-    let mut session = Session::open(task.kind, task.at, None, task.tls, &task.user(0))?;
+    let mut session = Session::open(task.kind, task.at, None, task.tls, &task.user(0), true)?;
     session.select()?;
     (0..50).try_for_each(|_| session.noop())?;
     let mut took = Vec::with_capacity(task.count);

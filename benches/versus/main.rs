@@ -3,6 +3,7 @@
 //! One run on one machine: the same origin and the same clients, in this process, with each peer between them by turns. A benchmark, not a
 //! test: it asserts nothing about time, and only that what is measured did happen.
 
+mod floor;
 mod load;
 mod measure;
 mod message;
@@ -16,9 +17,11 @@ mod tls;
 mod wire;
 
 use std::error::Error;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::{fs, thread};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use options::Options;
 use origin::Origin;
 use peers::{How, Peer, Stage, Which};
@@ -69,64 +72,120 @@ fn main() {
 
 fn bench(options: &Options) -> Outcome<()> {
     let dir = tempfile::Builder::new().prefix("mailstore-bench-").tempdir()?;
-    let spool = match &options.spool {
-        None => None,
-        Some(place) => Some(tempfile::Builder::new().prefix("mailstore-bench-").tempdir_in(place)?),
-    };
-    let below = spool.as_ref().unwrap_or(&dir).path().to_owned();
-    clear_up_when_interrupted(vec![dir.path().to_owned(), below.clone()])?;
+    let place = options.spool.clone().unwrap_or_else(std::env::temp_dir);
+    let mut spool = tempfile::Builder::new().prefix("mailstore-bench-spool-").tempdir_in(place)?;
+    let below = spool.path().to_owned();
+    if options.keep {
+        spool.disable_cleanup(true);
+        println!("What is kept stays in {}", below.display());
+    }
+    clear_up_when_interrupted([Some(dir.path().to_owned()), Some(below.clone()).filter(|_| !options.keep)])?;
+    // Peers that run as users of their own come through.
+    for folder in [dir.path(), &below] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let (files, server, client) = tls::make(dir.path())?;
     let origin = Origin::start(&server)?;
     let stage = Stage { origin: &origin, files: &files, dir: dir.path(), spool: &below };
     let run = if options.quick { Run::Quick } else { Run::Full };
 
-    let which: Vec<Which> = options
-        .peers
-        .iter()
-        .flat_map(|name| match name.as_str() {
-            "haproxy" => vec![Which::Haproxy],
-            "nginx" => vec![Which::Nginx],
-            "mailstore" => options.programs.iter().cloned().map(Which::MailStore).collect(),
-            _ => vec![Which::Direct],
-        })
-        .collect();
+    let which = which(options);
     let mut results = Results::default();
+    let machine = options.rows.iter().find(|row| row.what == What::Machine);
+    let measure_machine = |results: &mut Results| -> Outcome<()> {
+        let Some(row) = machine else { return Ok(()) };
+        for (what, figures) in floor::machine(&below.join("machine"), if run == Run::Quick { 64 } else { 400 })? {
+            results.add(row, what, figures);
+        }
+        Ok(())
+    };
+    measure_machine(&mut results)?;
     for sync in [false, true] {
-        let rows: Vec<&Row> = options.rows.iter().filter(|row| row.sync == sync && row.what != What::Idle).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let mut peers = Vec::new();
-        for which in &which {
-            match Peer::start(which, How { sync }, &stage)? {
-                Some(peer) => peers.push(peer),
-                None => println!("{} is not installed: left out", which.name()),
-            }
-        }
-        for row in &rows {
-            // Once before it counts.
-            for round in 0..=options.rounds {
-                for peer in &peers {
-                    let pace = if round == 0 { Run::Quick } else { run };
-                    let figures = measure::row(row, peer, &client, pace)
-                        .map_err(|e| format!("{} through {}: {e}", row.name, peer.which.name()))?;
-                    if let Some(figures) = figures.filter(|_| round > 0) {
-                        results.add(row, peer.which.name(), figures);
-                    }
-                }
-            }
-            tell(&results, row);
-        }
+        by_turns(options, sync, &which, &stage, &client, &mut results)?;
     }
     for row in options.rows.iter().filter(|row| row.what == What::Idle) {
-        for which in &which {
-            let figures = measure::idle(row, which, &stage, &client, run)
-                .map_err(|e| format!("{} through {}: {e}", row.name, which.name()))?;
-            if let Some(figures) = figures {
-                results.add(row, which.name(), figures);
+        for which in which.iter().filter(|which| which.is_for(false)) {
+            let figures = measure::idle(row, which, &stage, &client, run);
+            match figures.map_err(|e| format!("{} through {}: {e}", row.name, which.name())) {
+                Ok(Some(figures)) => results.add(row, which.name(), figures),
+                Ok(None) => {}
+                Err(e) if matches!(which, Which::MailStore(_)) => return Err(e.into()),
+                Err(e) => println!("left out: {e}"),
             }
         }
         tell(&results, row);
+    }
+    // Once more: the machine may have become another one meanwhile.
+    measure_machine(&mut results)?;
+    if let Some(row) = machine {
+        tell(&results, row);
+    }
+    Ok(())
+}
+
+fn which(options: &Options) -> Vec<Which> {
+    let named = options.peers.iter().flat_map(|name| match name.as_str() {
+        "haproxy" => vec![Which::Haproxy],
+        "nginx" => vec![Which::Nginx],
+        "stunnel" => vec![Which::Stunnel],
+        "dovecot" => vec![Which::Dovecot],
+        "postfix" => vec![Which::Postfix],
+        "python" => vec![Which::Python],
+        "mailstore" => options.programs.iter().cloned().map(Which::MailStore).collect(),
+        _ => vec![Which::Direct],
+    });
+    named.chain([Which::Machine]).collect()
+}
+
+/// The rows of this kind: each a few times at each peer, by turns.
+fn by_turns(
+    options: &Options,
+    sync: bool,
+    which: &[Which],
+    stage: &Stage<'_>,
+    client: &tls::Client,
+    results: &mut Results,
+) -> Outcome<()> {
+    let passing = |row: &&Row| row.sync == sync && !matches!(row.what, What::Idle | What::Machine);
+    let rows: Vec<&Row> = options.rows.iter().filter(passing).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut peers = Vec::new();
+    for which in which.iter().filter(|which| which.is_for(sync)) {
+        match Peer::start(which, How { sync }, stage) {
+            Ok(Some(peer)) => peers.push(peer),
+            Ok(None) => println!("left out: {} is not installed, or needs root", which.name()),
+            Err(e) if matches!(which, Which::MailStore(_)) => return Err(e),
+            Err(e) => println!("left out: {} does not start: {e}", which.name()),
+        }
+    }
+    for row in &rows {
+        let mut failed = Vec::new();
+        // Once before it counts.
+        for round in 0..=options.rounds {
+            for peer in &peers {
+                let run = if round == 0 || options.quick { Run::Quick } else { Run::Full };
+                if failed.contains(&peer.which) {
+                    continue;
+                }
+                match measure::row(row, peer, stage, client, run) {
+                    Ok(Some(figures)) if round > 0 => results.add(row, peer.which.name(), figures),
+                    Ok(_) => {}
+                    Err(e) => {
+                        let why = format!("{} through {}: {e}\n{}", row.name, peer.which.name(), peer.last_words());
+                        if matches!(peer.which, Which::MailStore(_) | Which::Direct) {
+                            return Err(why.into());
+                        }
+                        println!("left out: {why}");
+                        failed.push(peer.which.clone());
+                    }
+                }
+            }
+        }
+        tell(results, row);
     }
     Ok(())
 }
@@ -139,14 +198,14 @@ fn tell(results: &Results, row: &Row) {
 }
 
 /// The peers are ended and the folders removed, and nothing else is waited for.
-fn clear_up_when_interrupted(folders: Vec<PathBuf>) -> Outcome<()> {
+fn clear_up_when_interrupted(folders: [Option<PathBuf>; 2]) -> Outcome<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
             peers::end_all();
             // What a peer was just writing is in the way once more.
             for _ in 0..3 {
-                folders.iter().for_each(|folder| drop(fs::remove_dir_all(folder)));
+                folders.iter().flatten().for_each(|folder| drop(fs::remove_dir_all(folder)));
                 thread::sleep(std::time::Duration::from_millis(200));
             }
             std::process::exit(130);

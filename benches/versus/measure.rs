@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::Ordering;
 use std::thread;
 
+use crate::floor;
 use crate::load::{Sample, Session, Task, Work, logins, noops};
 use crate::peers::{How, Peer, Stage, Which};
 use crate::process::settled_pss_kib;
@@ -17,16 +19,25 @@ const CLIENTS: usize = 4;
 /// Figures by name: one of each a round.
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
-pub(crate) fn row(row: &Row, peer: &Peer, client: &Client, run: Run) -> Outcome<Option<Figures>> {
+pub(crate) fn row(row: &Row, peer: &Peer, stage: &Stage<'_>, client: &Client, run: Run) -> Outcome<Option<Figures>> {
+    if let (Which::Machine, What::Pass(_, size)) = (&peer.which, row.what) {
+        let sample = floor::durable(&peer.spool.join(&row.name), CLIENTS, size, count(size, row.sync, run))?;
+        return Ok(Some(passing(&sample)));
+    }
     let Some(at) = peer.at(row.kind, row.tls) else { return Ok(None) };
     let whose = format!("{}-", row.name);
     let tls = row.tls.then_some(client);
-    let task = Task { kind: row.kind, at, tls, work: Work::Each, size: 0, clients: CLIENTS, count: 0, whose: &whose };
+    let login = peer.has_logins();
+    let task =
+        Task { kind: row.kind, at, tls, work: Work::Each, login, size: 0, clients: CLIENTS, count: 0, whose: &whose };
     let mut figures = match row.what {
         What::Pass(work, size) => {
-            let count = (count(size, run) / peer.slow).max(1);
+            // What always flushes is slow only where others do not.
+            let slow = if row.sync { 1 } else { peer.slow };
+            let count = (count(size, row.sync, run) / slow).max(1);
             let task = Task { work, size, count, ..task };
-            passing(&task.run(peer.pid(), || Ok(()))?)
+            let taken = stage.origin.taken.load(Ordering::Relaxed) + (CLIENTS * count) as u64;
+            passing(&task.run(peer.pid(), || peer.delivers(stage.origin, taken))?)
         }
         What::Noop => {
             let count = if run == Run::Quick { 1000 } else { 5000 };
@@ -47,7 +58,7 @@ pub(crate) fn row(row: &Row, peer: &Peer, client: &Client, run: Run) -> Outcome<
                 ("cpu_1000", sample.cpu_s * 1000.0 / sample.messages as f64),
             ])
         }
-        What::Idle => return Ok(None),
+        What::Idle | What::Machine => return Ok(None),
     };
     if peer.pid().is_none() {
         figures.retain(|name, _| !name.starts_with("cpu_"));
@@ -56,8 +67,10 @@ pub(crate) fn row(row: &Row, peer: &Peer, client: &Client, run: Run) -> Outcome<
 }
 
 /// Messages of each client.
-fn count(size: usize, run: Run) -> usize {
+fn count(size: usize, sync: bool, run: Run) -> usize {
     match (size, run) {
+        (0..MIB, Run::Quick) if sync => 100,
+        (0..MIB, Run::Full) if sync => 500,
         (0..MIB, Run::Quick) => 500,
         (0..MIB, Run::Full) => 2500,
         (MIB, Run::Quick) => 8,
@@ -85,7 +98,7 @@ pub(crate) fn idle(row: &Row, which: &Which, stage: &Stage<'_>, client: &Client,
         // No address has ports for all of them.
         let from = IpAddr::V4(Ipv4Addr::new(127, 0, 1, (number / 500) as u8 + 1));
         let user = format!("s4096n10-i{number}@example.org");
-        let mut session = Session::open(row.kind, at, Some(from), row.tls.then_some(client), &user)?;
+        let mut session = Session::open(row.kind, at, Some(from), row.tls.then_some(client), &user, true)?;
         session.select()?;
         Outcome::Ok(session)
     };
@@ -96,7 +109,7 @@ pub(crate) fn idle(row: &Row, which: &Which, stage: &Stage<'_>, client: &Client,
     let mut figures = Figures::new();
     let steps: &[(&str, usize)] =
         if run == Run::Quick { &[("kib_200", 200)] } else { &[("kib_1000", 1000), ("kib_5000", 5000)] };
-    for &(name, wanted) in steps {
+    for &(name, wanted) in steps.iter().filter(|(_, wanted)| *wanted <= peer.sessions) {
         let first = sessions.len();
         let more = thread::scope(|scope| {
             let share = |n: usize| first + (wanted - first) * n / 4;

@@ -16,6 +16,8 @@ pub(crate) struct Program {
 pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) list: bool,
+    /// What was kept stays: deleting it would slow down the next run.
+    pub(crate) keep: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) peers: Vec<String>,
     pub(crate) programs: Vec<Program>,
@@ -26,12 +28,14 @@ pub(crate) struct Options {
 }
 
 /// In the order of the table.
-pub(crate) const PEERS: &[&str] = &["direct", "haproxy", "nginx", "mailstore"];
+pub(crate) const PEERS: &[&str] =
+    &["direct", "haproxy", "nginx", "stunnel", "dovecot", "postfix", "python", "mailstore"];
 
 pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Options> {
     let mut options = Options {
         quick: false,
         list: false,
+        keep: false,
         rows: Vec::new(),
         peers: PEERS.iter().map(|name| (*name).to_owned()).collect(),
         programs: Vec::new(),
@@ -46,6 +50,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Options> 
         match option.as_str() {
             "--quick" => options.quick = true,
             "--list" => options.list = true,
+            "--keep" => options.keep = true,
             _ => {
                 let value = arguments.next().ok_or_else(|| format!("{option} needs a value, or is unknown"))?;
                 let words = || value.split(',').filter(|word| !word.is_empty()).map(str::to_owned);

@@ -22,7 +22,6 @@ pub(crate) struct Origin {
     /// By kind: plain, TLS.
     at: [[SocketAddr; 2]; 3],
     /// What SMTP clients have sent, whole.
-    #[allow(dead_code)]
     pub(crate) taken: Arc<AtomicU64>,
 }
 

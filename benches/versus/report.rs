@@ -55,6 +55,8 @@ const COLUMNS: &[(&str, &str)] = &[
     ("kib_200", "KiB at 200"),
     ("kib_1000", "KiB at 1000"),
     ("kib_5000", "KiB at 5000"),
+    ("s_gb", "CPU s/GB alone"),
+    ("file_us", "CPU µs"),
 ];
 
 pub(crate) fn table(row: &Row, peers: &[(String, Rounds)]) -> String {

@@ -13,6 +13,8 @@ pub(crate) enum What {
     Noop,
     Logins,
     Idle,
+    /// What the goals are set against.
+    Machine,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,8 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn all() -> Vec<Row> {
-    let mut rows = Vec::new();
+    let machine = Row { name: "machine".to_owned(), what: What::Machine, kind: Kind::Imap, tls: false, sync: false };
+    let mut rows = vec![machine];
     for tls in [false, true] {
         let end = if tls { "-tls" } else { "" };
         for (size, name) in [(4 * KIB, "4k"), (MIB, "1m"), (25 * MIB, "25m")] {
@@ -46,6 +49,13 @@ pub(crate) fn all() -> Vec<Row> {
         }
         rows.push(Row { name: format!("logins{end}"), what: What::Logins, kind: Kind::Imap, tls, sync: false });
         rows.push(Row { name: format!("idle{end}"), what: What::Idle, kind: Kind::Imap, tls, sync: false });
+    }
+    for (size, name) in [(4 * KIB, "4k"), (MIB, "1m")] {
+        for kind in Kind::ALL {
+            let work = if kind == Kind::Imap { Work::All } else { Work::Each };
+            let name = format!("sync-{}-{name}", kind.name());
+            rows.push(Row { name, what: What::Pass(work, size), kind, tls: false, sync: true });
+        }
     }
     rows
 }

@@ -38,7 +38,7 @@ pub(super) fn start(
     std::fs::write(&file, ini)?;
     let mut command = Command::new(&program.file);
     command.arg("-c").arg(&file).env_remove("RUST_LOG");
-    let mut daemon = Daemon::spawn(&mut command, &dir.join("log"))?;
+    let mut daemon = Daemon::spawn(&command, &dir.join("log"))?;
     daemon.until("it is not ready", |daemon| daemon.log().lines().any(|line| line.trim_end().ends_with(" ready")))?;
     let log = daemon.log();
     let mut at = HashMap::new();

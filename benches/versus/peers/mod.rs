@@ -1,8 +1,12 @@
 //! What is measured: each started privately on free ports of 127.0.0.1, below a temporary folder, and ended by its process's number.
 
+mod dovecot;
 mod haproxy;
 mod mailstore;
 mod nginx;
+mod postfix;
+mod python;
+mod stunnel;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,6 +14,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -40,7 +45,13 @@ pub(crate) enum Which {
     Direct,
     Haproxy,
     Nginx,
+    Stunnel,
+    Dovecot,
+    Postfix,
+    Python,
     MailStore(Program),
+    /// No peer: what a durable file costs this machine.
+    Machine,
 }
 
 impl Which {
@@ -49,7 +60,21 @@ impl Which {
             Which::Direct => "direct",
             Which::Haproxy => "haproxy",
             Which::Nginx => "nginx",
+            Which::Stunnel => "stunnel",
+            Which::Dovecot => "dovecot",
+            Which::Postfix => "postfix",
+            Which::Python => "python",
+            Which::Machine => "machine",
             Which::MailStore(program) => &program.label,
+        }
+    }
+
+    /// Whether it has something to show where messages are kept durably, or where they are not.
+    pub(crate) fn is_for(&self, sync: bool) -> bool {
+        match self {
+            Which::MailStore(_) | Which::Postfix => true,
+            Which::Machine => sync,
+            _ => !sync,
         }
     }
 }
@@ -68,16 +93,28 @@ pub(crate) struct Peer {
     daemon: Option<Daemon>,
     /// So much less work is given to it: it is slow.
     pub(crate) slow: usize,
+    /// How many idle sessions are asked of it.
+    pub(crate) sessions: usize,
+    /// Where it keeps mail.
+    pub(crate) spool: PathBuf,
 }
 
 impl Peer {
     /// None where it is not installed.
     pub(crate) fn start(which: &Which, how: How, stage: &Stage<'_>) -> Outcome<Option<Peer>> {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = stage.dir.join(format!("{number}-{}", which.name()));
         fs::create_dir(&dir)?;
-        let mut peer = Peer { which: which.clone(), at: HashMap::new(), daemon: None, slow: 1 };
+        let spool = stage.spool.join(dir.file_name().unwrap_or_default());
+        let (slow, sessions) = match which {
+            Which::Python => (8, 1000),
+            // Two connections more for each, and as many threads.
+            Which::Stunnel => (1, 1000),
+            Which::Postfix => (8, 0),
+            _ => (1, SESSIONS_MAX),
+        };
+        let mut peer = Peer { which: which.clone(), at: HashMap::new(), daemon: None, slow, sessions, spool };
         let started = match which {
             Which::Direct => {
                 for kind in Kind::ALL {
@@ -85,8 +122,13 @@ impl Peer {
                 }
                 return Ok(Some(peer));
             }
+            Which::Machine => return Ok(Some(peer)),
             Which::Haproxy => haproxy::start(stage, &dir)?,
             Which::Nginx => nginx::start(stage, &dir)?,
+            Which::Stunnel => stunnel::start(stage, &dir)?,
+            Which::Dovecot => dovecot::start(stage, &dir)?,
+            Which::Postfix => postfix::start(stage, &dir)?,
+            Which::Python => python::start(stage, &dir)?,
             Which::MailStore(program) => Some(mailstore::start(stage, &dir, program, how)?),
         };
         let Some((daemon, at)) = started else { return Ok(None) };
@@ -99,6 +141,32 @@ impl Peer {
 
     pub(crate) fn at(&self, kind: Kind, tls: bool) -> Option<SocketAddr> {
         self.at.get(&(kind, tls)).copied()
+    }
+
+    /// Whether it asks for logins.
+    pub(crate) fn has_logins(&self) -> bool {
+        self.which != Which::Postfix
+    }
+
+    /// Waits until it has delivered what it has taken, of which the origin has to have got so many messages then.
+    pub(crate) fn delivers(&self, origin: &Origin, taken: u64) -> Outcome<()> {
+        let begun = Instant::now();
+        while self.which == Which::Postfix
+            && (origin.taken.load(Ordering::Relaxed) < taken || !postfix::is_idle(&self.spool))
+        {
+            if begun.elapsed() > 3 * PATIENCE {
+                return Err("it does not deliver what it has taken".into());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
@@ -124,10 +192,19 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn spawn(command: &mut Command, log: &Path) -> Outcome<Daemon> {
+    fn spawn(command: &Command, log: &Path) -> Outcome<Daemon> {
         let file = File::create(log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
+        // It ends with this process, also where that is killed.
+        let mut dying = Command::new("setpriv");
+        dying.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => dying.env(name, value),
+                None => dying.env_remove(name),
+            };
+        }
+        dying.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = dying.spawn().map_err(|e| format!("{command:?}: {e}"))?;
         if let Ok(mut running) = RUNNING.lock() {
             running.push(child.id());
         }

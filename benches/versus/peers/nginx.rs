@@ -42,7 +42,7 @@ pub(super) fn start(stage: &Stage<'_>, dir: &Path) -> Outcome<Started> {
     std::fs::write(&file, config)?;
     let mut command = Command::new(nginx);
     command.arg("-e").arg("stderr").arg("-p").arg(dir).arg("-c").arg(&file);
-    Ok(Some((Daemon::spawn(&mut command, &dir.join("log"))?, at)))
+    Ok(Some((Daemon::spawn(&command, &dir.join("log"))?, at)))
 }
 
 /// One question, as nginx asks it: every login is right.
