@@ -50,6 +50,8 @@ impl Kind {
 /// How much work each row is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {
+    /// Hardly any: it does not count.
+    Warm,
     Quick,
     Full,
 }
@@ -167,7 +169,11 @@ fn by_turns(
         // Once before it counts.
         for round in 0..=options.rounds {
             for peer in &peers {
-                let run = if round == 0 || options.quick { Run::Quick } else { Run::Full };
+                let run = match round {
+                    0 => Run::Warm,
+                    _ if options.quick => Run::Quick,
+                    _ => Run::Full,
+                };
                 if failed.contains(&peer.which) {
                     continue;
                 }

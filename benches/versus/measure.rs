@@ -39,14 +39,20 @@ pub(crate) fn row(row: &Row, peer: &Peer, stage: &Stage<'_>, client: &Client, ru
             let taken = stage.origin.taken.load(Ordering::Relaxed) + (CLIENTS * count) as u64;
             passing(&task.run(peer.pid(), || peer.delivers(stage.origin, taken))?)
         }
+        What::Noop | What::Logins if !login => return Ok(None),
         What::Noop => {
-            let count = if run == Run::Quick { 1000 } else { 5000 };
+            let count = match run {
+                Run::Warm => 100,
+                Run::Quick => 1000,
+                Run::Full => 5000,
+            };
             let took = noops(&Task { count: count / peer.slow, ..task })?;
             let share = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
             Figures::from([("p50_us", share(0.5)), ("p99_us", share(0.99))])
         }
         What::Logins => {
             let count = match (run, row.tls) {
+                (Run::Warm, _) => 10,
                 (Run::Quick, false) => 250,
                 (Run::Quick, true) => 50,
                 (Run::Full, false) => 1500,
@@ -68,15 +74,16 @@ pub(crate) fn row(row: &Row, peer: &Peer, stage: &Stage<'_>, client: &Client, ru
 
 /// Messages of each client.
 fn count(size: usize, sync: bool, run: Run) -> usize {
-    match (size, run) {
-        (0..MIB, Run::Quick) if sync => 100,
-        (0..MIB, Run::Full) if sync => 500,
-        (0..MIB, Run::Quick) => 500,
-        (0..MIB, Run::Full) => 2500,
-        (MIB, Run::Quick) => 8,
-        (MIB, Run::Full) => 48,
-        (_, Run::Quick) => 1,
-        (_, Run::Full) => 2,
+    let [warm, quick, full] = match size {
+        0..MIB if sync => [10, 100, 500],
+        0..MIB => [50, 500, 2500],
+        MIB => [1, 8, 48],
+        _ => [1, 1, 2],
+    };
+    match run {
+        Run::Warm => warm,
+        Run::Quick => quick,
+        Run::Full => full,
     }
 }
 

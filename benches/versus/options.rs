@@ -87,6 +87,6 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Options> 
     if options.rounds == 0 {
         options.rounds = if options.quick { 1 } else { 5 };
     }
-    options.rows = rows::chosen(&only)?;
+    options.rows = rows::chosen(&only, options.quick)?;
     Ok(options)
 }

@@ -115,6 +115,12 @@ struct Mailbox {
     count: u64,
 }
 
+impl Mailbox {
+    fn template(self, behind: &[u8]) -> Option<Template> {
+        (self.size > 0).then(|| Template::new(self.size, behind))
+    }
+}
+
 fn mailbox(user: &str) -> Mailbox {
     let found = || {
         let (size, rest) = user.trim_matches('"').strip_prefix('s')?.split_once('n')?;
@@ -127,10 +133,11 @@ fn mailbox(user: &str) -> Mailbox {
 fn pop3(wire: &mut Wire) -> io::Result<()> {
     wire.send("+OK POP3 ready\r\n")?;
     let mut holds = Mailbox::default();
-    let mut template = None;
+    let mut template: Option<Template> = None;
     while let Some(line) = wire.line_if_any()? {
-        if line.starts_with(b"RETR") {
-            let template = template.get_or_insert_with(|| Template::new(holds.size, b".\r\n"));
+        if line.starts_with(b"RETR")
+            && let Some(template) = &mut template
+        {
             let message = template.next(format!("+OK {} octets\r\n", holds.size).as_bytes());
             wire.send(message)?;
             continue;
@@ -141,7 +148,11 @@ fn pop3(wire: &mut Wire) -> io::Result<()> {
                 holds = mailbox(&rest);
                 wire.send("+OK\r\n")?;
             }
-            "PASS" => wire.send("+OK Logged in.\r\n")?,
+            "PASS" => {
+                // Made before anybody's clock runs.
+                template = holds.template(b".\r\n");
+                wire.send("+OK Logged in.\r\n")?;
+            }
             "STAT" => wire.send(format!("+OK {} {}\r\n", holds.count, holds.count * holds.size as u64))?,
             "CAPA" => wire.send("+OK\r\nUSER\r\nUIDL\r\nTOP\r\n.\r\n")?,
             "QUIT" => return wire.send("+OK Logging out.\r\n"),
@@ -158,7 +169,7 @@ fn imap(wire: &mut Wire) -> io::Result<()> {
     wire.send(format!("* OK [CAPABILITY {CAPABILITY}] IMAP ready\r\n"))?;
     let mut holds = Mailbox::default();
     let mut uid = 0;
-    let mut template = None;
+    let mut template: Option<Template> = None;
     while let Some(command) = command(wire)? {
         let (tag, rest) = command.split_once(' ').unwrap_or((&command, ""));
         let (verb, arguments) = words(rest.as_bytes());
@@ -182,6 +193,7 @@ fn imap(wire: &mut Wire) -> io::Result<()> {
             }
             "CAPABILITY" => wire.send(format!("* CAPABILITY {CAPABILITY}\r\n{tag} OK done\r\n"))?,
             "SELECT" | "EXAMINE" => {
+                template = holds.template(b")\r\n");
                 uid = UID.fetch_add(holds.count, Ordering::Relaxed);
                 wire.send(format!(
                     "* FLAGS (\\Seen \\Deleted)\r\n* {} EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1] valid\r\n\
@@ -197,7 +209,7 @@ fn imap(wire: &mut Wire) -> io::Result<()> {
                     Ok(one) => one..one + 1,
                     Err(_) => all.clone(),
                 };
-                let template = template.get_or_insert_with(|| Template::new(holds.size, b")\r\n"));
+                let Some(template) = &mut template else { continue };
                 fetch(wire, template, holds.size, tag, asked.map(|asked| (asked - all.start + 1, asked)))?;
             }
             "LOGOUT" => return wire.send(format!("* BYE\r\n{tag} OK done\r\n")),

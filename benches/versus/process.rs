@@ -66,8 +66,8 @@ pub(crate) fn pss_kib(root: u32) -> Outcome<u64> {
 pub(crate) fn settled_pss_kib(root: u32) -> Outcome<u64> {
     let mut last = pss_kib(root)?;
     let mut still = 0;
-    for _ in 0..100 {
-        thread::sleep(Duration::from_millis(100));
+    for _ in 0..200 {
+        thread::sleep(Duration::from_millis(50));
         let now = pss_kib(root)?;
         still = if now.abs_diff(last) * 200 <= last { still + 1 } else { 0 };
         last = now;
