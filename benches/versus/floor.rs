@@ -47,8 +47,8 @@ pub(crate) fn machine(dir: &Path, megabytes: usize) -> Outcome<[(&'static str, F
     ])
 }
 
-/// Files that are durable, by as many threads as there are clients, each in a Maildir of its own.
-pub(crate) fn durable(dir: &Path, threads: usize, size: usize, count: usize) -> Outcome<Sample> {
+/// Files that are durable, by as many threads as there are clients, each in a Maildir of its own; with their hashes where they are asked for.
+pub(crate) fn durable(dir: &Path, threads: usize, size: usize, count: usize, hash: bool) -> Outcome<Sample> {
     // All threads and this one.
     let (ready, done) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     thread::scope(|scope| {
@@ -60,8 +60,15 @@ pub(crate) fn durable(dir: &Path, threads: usize, size: usize, count: usize) -> 
                     let mut message = Template::new(size, b"");
                     ready.wait();
                     let begun = spent();
-                    let kept = maildir
-                        .and_then(|maildir| (0..count).try_for_each(|n| maildir.keep(n, message.next(b""), true)));
+                    let kept = maildir.and_then(|maildir| {
+                        (0..count).try_for_each(|n| {
+                            let message = message.next(b"");
+                            if hash {
+                                std::hint::black_box(openssl::sha::sha256(message));
+                            }
+                            maildir.keep(n, message, true)
+                        })
+                    });
                     done.wait();
                     kept?;
                     Ok(spent()? - begun?)

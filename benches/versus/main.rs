@@ -3,22 +3,26 @@
 //! One run on one machine: the same origin and the same clients, in this process, with each peer between them by turns. A benchmark, not a
 //! test: it asserts nothing about time, and only that what is measured did happen.
 
+mod about;
 mod floor;
+mod goals;
 mod load;
 mod measure;
 mod message;
 mod options;
 mod origin;
 mod peers;
+mod plot;
 mod process;
 mod report;
 mod rows;
 mod tls;
 mod wire;
+mod write;
 
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -124,6 +128,29 @@ fn bench(options: &Options) -> Outcome<()> {
     if let Some(row) = machine {
         tell(&results, row);
     }
+    conclude(options, &below, &results)
+}
+
+/// The goals, and the files that were asked for.
+fn conclude(options: &Options, spool: &Path, results: &Results) -> Outcome<()> {
+    let labels: Vec<&str> = options.programs.iter().map(|program| program.label.as_str()).collect();
+    for label in &labels {
+        println!("{}", report::goals(results, &options.rows, label));
+    }
+    let about = about::lines(options, spool, results);
+    for (name, value) in &about {
+        println!("{name}: {value}");
+    }
+    if let Some(file) = &options.json {
+        fs::write(file, write::json(&about, results, &labels, &options.rows))?;
+    }
+    if let Some(file) = &options.markdown {
+        fs::write(file, write::markdown(&about, results, &labels, &options.rows))?;
+    }
+    if let Some(dir) = &options.plot {
+        let drawn = plot::write(results, &labels, dir)?;
+        println!("{drawn} charts in {}", dir.display());
+    }
     Ok(())
 }
 
@@ -138,7 +165,7 @@ fn which(options: &Options) -> Vec<Which> {
         "mailstore" => options.programs.iter().cloned().map(Which::MailStore).collect(),
         _ => vec![Which::Direct],
     });
-    named.chain([Which::Machine]).collect()
+    named.chain([Which::Machine, Which::MachineHash]).collect()
 }
 
 /// The rows of this kind: each a few times at each peer, by turns.

@@ -20,8 +20,9 @@ const CLIENTS: usize = 4;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 pub(crate) fn row(row: &Row, peer: &Peer, stage: &Stage<'_>, client: &Client, run: Run) -> Outcome<Option<Figures>> {
-    if let (Which::Machine, What::Pass(_, size)) = (&peer.which, row.what) {
-        let sample = floor::durable(&peer.spool.join(&row.name), CLIENTS, size, count(size, row.sync, run))?;
+    if let (Which::Machine | Which::MachineHash, What::Pass(_, size)) = (&peer.which, row.what) {
+        let (dir, hash) = (peer.spool.join(&row.name), peer.which == Which::MachineHash);
+        let sample = floor::durable(&dir, CLIENTS, size, count(size, row.sync, run), hash)?;
         return Ok(Some(passing(&sample)));
     }
     let Some(at) = peer.at(row.kind, row.tls) else { return Ok(None) };

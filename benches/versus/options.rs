@@ -24,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) spool: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
     pub(crate) plot: Option<PathBuf>,
 }
 
@@ -42,6 +43,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Options> 
         rounds: 0,
         spool: None,
         json: None,
+        markdown: None,
         plot: None,
     };
     let mut only = Vec::new();
@@ -71,6 +73,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Options> 
                     }
                     "--spool" => options.spool = Some(value.into()),
                     "--json" => options.json = Some(value.into()),
+                    "--markdown" => options.markdown = Some(value.into()),
                     "--plot" => options.plot = Some(value.into()),
                     _ => return Err(format!("unknown: {option}").into()),
                 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::goals::{Verdict, verdicts};
 use crate::measure::Figures;
 use crate::rows::Row;
+use crate::write::unit;
 
 /// All rounds' figures of a peer in a row.
 pub(crate) type Rounds = BTreeMap<&'static str, Vec<f64>>;
@@ -31,6 +33,13 @@ impl Results {
     }
 }
 
+impl Results {
+    pub(crate) fn rounds(&self, row: &str, peer: &str) -> Option<&Rounds> {
+        let peers = &self.rows.iter().find(|(known, _)| known.name == row)?.1;
+        peers.iter().find(|(known, _)| known == peer).map(|(_, rounds)| rounds)
+    }
+}
+
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -45,18 +54,18 @@ pub(crate) fn spread(values: &[f64]) -> f64 {
 }
 
 /// Names and units of the figures, in the order of the columns.
-const COLUMNS: &[(&str, &str)] = &[
-    ("rate", "/s"),
+pub(crate) const COLUMNS: &[(&str, &str)] = &[
+    ("cpu_1000", "CPU s a 1,000"),
+    ("cpu_gb", "CPU s a GB"),
+    ("rate", "a second"),
     ("mb_s", "MB/s"),
-    ("cpu_1000", "CPU s/1000"),
-    ("cpu_gb", "CPU s/GB"),
-    ("p50_us", "p50 µs"),
-    ("p99_us", "p99 µs"),
-    ("kib_200", "KiB at 200"),
-    ("kib_1000", "KiB at 1000"),
-    ("kib_5000", "KiB at 5000"),
-    ("s_gb", "CPU s/GB alone"),
-    ("file_us", "CPU µs"),
+    ("p50_us", "p50, µs"),
+    ("p99_us", "p99, µs"),
+    ("kib_200", "KiB a session of 200"),
+    ("kib_1000", "KiB a session of 1,000"),
+    ("kib_5000", "KiB a session of 5,000"),
+    ("s_gb", "hashing, CPU s a GB"),
+    ("file_us", "a file, CPU µs"),
 ];
 
 pub(crate) fn table(row: &Row, peers: &[(String, Rounds)]) -> String {
@@ -64,7 +73,7 @@ pub(crate) fn table(row: &Row, peers: &[(String, Rounds)]) -> String {
         COLUMNS.iter().filter(|(name, _)| peers.iter().any(|(_, rounds)| rounds.contains_key(name))).collect();
     let mut text = format!("{:<18}", row.name);
     for (_, unit) in &columns {
-        text += &format!(" {unit:>18}");
+        text += &format!(" {unit:>22}");
     }
     text.push('\n');
     for (peer, rounds) in peers {
@@ -74,7 +83,7 @@ pub(crate) fn table(row: &Row, peers: &[(String, Rounds)]) -> String {
                 let spread = if values.len() > 1 { format!(" ±{:.0}%", spread(values)) } else { String::new() };
                 format!("{}{spread}", number(median(values)))
             });
-            text += &format!(" {cell:>18}");
+            text += &format!(" {cell:>22}");
         }
         text.push('\n');
     }
@@ -87,6 +96,21 @@ pub(crate) fn number(value: f64) -> String {
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
         v if v >= 1.0 => format!("{v:.2}"),
+        v if v >= 0.1 => format!("{v:.3}"),
         v => format!("{v:.4}"),
     }
+}
+
+/// How far each build is from what is asked of it.
+pub(crate) fn goals(results: &Results, rows: &[Row], label: &str) -> String {
+    let verdicts = verdicts(results, rows, label);
+    if verdicts.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{:<14} {:<24} {:>10}  {:<24} goal\n", label, "", "measured", "");
+    for Verdict { row, figure, goal, measured, text: verdict, .. } in verdicts {
+        let measured = measured.map_or(String::new(), number);
+        text += &format!("{row:<14} {:<24} {measured:>10}  {verdict:<24} {goal}\n", unit(figure));
+    }
+    text
 }

@@ -27,6 +27,17 @@ pub(crate) struct Row {
     pub(crate) sync: bool,
 }
 
+impl Row {
+    /// Whether a page tells this figure of it: small messages go by the thousand, large ones by their octets.
+    pub(crate) fn is_told_in(&self, figure: &str) -> bool {
+        match (self.what, figure) {
+            (What::Pass(_, size), "cpu_1000") => size < MIB,
+            (What::Pass(_, size), "cpu_gb" | "mb_s") => size >= MIB,
+            _ => true,
+        }
+    }
+}
+
 pub(crate) fn all() -> Vec<Row> {
     let machine = Row { name: "machine".to_owned(), what: What::Machine, kind: Kind::Imap, tls: false, sync: false };
     let mut rows = vec![machine];

@@ -52,6 +52,8 @@ pub(crate) enum Which {
     MailStore(Program),
     /// No peer: what a durable file costs this machine.
     Machine,
+    /// The same with its SHA-256.
+    MachineHash,
 }
 
 impl Which {
@@ -65,6 +67,7 @@ impl Which {
             Which::Postfix => "postfix",
             Which::Python => "python",
             Which::Machine => "machine",
+            Which::MachineHash => "machine+hash",
             Which::MailStore(program) => &program.label,
         }
     }
@@ -73,7 +76,7 @@ impl Which {
     pub(crate) fn is_for(&self, sync: bool) -> bool {
         match self {
             Which::MailStore(_) | Which::Postfix => true,
-            Which::Machine => sync,
+            Which::Machine | Which::MachineHash => sync,
             _ => !sync,
         }
     }
@@ -122,7 +125,7 @@ impl Peer {
                 }
                 return Ok(Some(peer));
             }
-            Which::Machine => return Ok(Some(peer)),
+            Which::Machine | Which::MachineHash => return Ok(Some(peer)),
             Which::Haproxy => haproxy::start(stage, &dir)?,
             Which::Nginx => nginx::start(stage, &dir)?,
             Which::Stunnel => stunnel::start(stage, &dir)?,

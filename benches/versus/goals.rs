@@ -1,0 +1,145 @@
+//! What is asked of MailStore, as ratios to others in the same run, and how far it is from it.
+//!
+//! The goals were set on a machine that hashes a gigabyte in one CPU second. What this machine takes longer is added to those that have
+//! hashing in them, and said.
+
+use crate::report::{Results, Rounds, median, number};
+use crate::rows::Row;
+
+/// CPU s a GB of SHA-256 where the goals were set.
+const HASH_S_GB: f64 = 1.0;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limit {
+    /// So many times another peer's figure, and so much more.
+    Of(&'static str, f64, f64),
+    Fixed(f64),
+    /// So many times MailStore's own other figure.
+    Own(&'static str, f64),
+}
+
+struct Goal {
+    row: &'static str,
+    figure: &'static str,
+    /// Else at least.
+    at_most: bool,
+    limit: Limit,
+    /// The share of a gigabyte that the figure's unit hashes.
+    hashed_gb: f64,
+}
+
+/// How it came out for one build.
+pub(crate) struct Verdict {
+    pub(crate) row: &'static str,
+    pub(crate) figure: &'static str,
+    pub(crate) goal: String,
+    pub(crate) measured: Option<f64>,
+    pub(crate) met: Option<bool>,
+    pub(crate) text: String,
+}
+
+fn goals() -> Vec<Goal> {
+    use Limit::{Fixed, Of, Own};
+    let small_gb = 4096.0 * 1000.0 / 1e9;
+    let goal = |row, figure, at_most, limit, hashed_gb| Goal { row, figure, at_most, limit, hashed_gb };
+    let cpu = |row, limit| goal(row, "cpu_1000", true, limit, small_gb);
+    let large = |row, limit| goal(row, "cpu_gb", true, limit, 1.0);
+    let rate = |row, limit| goal(row, "rate", false, limit, 0.0);
+    let at_most = |row, figure, limit| goal(row, figure, true, limit, 0.0);
+    vec![
+        cpu("smtp-4k", Of("haproxy", 1.5, 0.0)),
+        rate("smtp-4k", Of("haproxy", 0.75, 0.0)),
+        cpu("pop3-4k", Of("haproxy", 2.7, 0.0)),
+        rate("pop3-4k", Of("haproxy", 0.5, 0.0)),
+        cpu("imap-4k", Fixed(0.042)),
+        rate("imap-4k", Fixed(35_000.0)),
+        large("smtp-1m", Fixed(2.5)),
+        rate("smtp-1m", Of("haproxy", 0.3, 0.0)),
+        large("pop3-1m", Fixed(2.5)),
+        rate("pop3-1m", Of("haproxy", 0.3, 0.0)),
+        large("imap-1m", Fixed(2.5)),
+        rate("imap-1m", Of("haproxy", 0.3, 0.0)),
+        large("smtp-1m-tls", Of("haproxy", 1.0, 2.0)),
+        rate("smtp-1m-tls", Of("haproxy", 0.5, 0.0)),
+        large("pop3-1m-tls", Of("haproxy", 1.0, 2.0)),
+        rate("pop3-1m-tls", Of("haproxy", 0.5, 0.0)),
+        large("imap-1m-tls", Of("haproxy", 1.0, 2.0)),
+        rate("imap-1m-tls", Of("haproxy", 0.5, 0.0)),
+        cpu("smtp-4k-tls", Of("haproxy", 1.0, 0.04)),
+        rate("smtp-4k-tls", Of("haproxy", 0.6, 0.0)),
+        cpu("pop3-4k-tls", Of("haproxy", 1.0, 0.04)),
+        rate("pop3-4k-tls", Of("haproxy", 0.6, 0.0)),
+        cpu("imap-4k-tls", Of("haproxy", 1.0, 0.04)),
+        at_most("noop", "p50_us", Of("nginx", 1.1, 0.0)),
+        at_most("noop-tls", "p50_us", Of("haproxy", 1.0, 0.0)),
+        rate("logins", Of("haproxy", 0.85, 0.0)),
+        at_most("logins", "cpu_1000", Fixed(0.25)),
+        rate("logins-tls", Of("haproxy", 0.85, 0.0)),
+        at_most("logins-tls", "cpu_1000", Fixed(2.0)),
+        at_most("idle", "kib_1000", Fixed(14.0)),
+        at_most("idle", "kib_5000", Fixed(14.0)),
+        at_most("idle", "kib_5000", Own("kib_1000", 1.05)),
+        at_most("idle-tls", "kib_1000", Fixed(50.0)),
+        at_most("idle-tls", "kib_5000", Fixed(50.0)),
+        at_most("idle-tls", "kib_5000", Own("kib_1000", 1.05)),
+        rate("sync-smtp-4k", Of("machine", 0.8, 0.0)),
+        rate("sync-smtp-4k", Of("postfix", 6.0, 0.0)),
+        rate("sync-pop3-4k", Of("machine", 0.8, 0.0)),
+        rate("sync-imap-4k", Of("machine", 3.0, 0.0)),
+        rate("sync-smtp-1m", Of("machine", 0.8, 0.0)),
+        rate("sync-smtp-1m", Of("machine+hash", 0.8, 0.0)),
+        rate("sync-pop3-1m", Of("machine", 0.8, 0.0)),
+        rate("sync-pop3-1m", Of("machine+hash", 0.8, 0.0)),
+        rate("sync-imap-1m", Of("machine", 0.8, 0.0)),
+        rate("sync-imap-1m", Of("machine+hash", 0.8, 0.0)),
+    ]
+}
+
+/// Of the rows that were asked for.
+pub(crate) fn verdicts(results: &Results, rows: &[Row], label: &str) -> Vec<Verdict> {
+    let hash = results.rounds("machine", "SHA-256 (OpenSSL)").and_then(|rounds| rounds.get("s_gb"));
+    let slower = hash.map_or(0.0, |hash| (median(hash) - HASH_S_GB).max(0.0));
+    let asked = goals().into_iter().filter(|goal| rows.iter().any(|row| row.name == goal.row));
+    asked.map(|goal| verdict(&goal, results, label, slower)).collect()
+}
+
+fn verdict(goal: &Goal, results: &Results, label: &str, slower: f64) -> Verdict {
+    let figure = |peer: &str, name: &str| -> Option<Vec<f64>> {
+        results.rounds(goal.row, peer).and_then(|rounds: &Rounds| rounds.get(name)).cloned()
+    };
+    let more = slower * goal.hashed_gb;
+    let own = figure(label, goal.figure);
+    let (limits, mut text) = match goal.limit {
+        Limit::Fixed(limit) => (own.as_ref().map(|own| vec![limit + more; own.len()]), number(limit)),
+        Limit::Of(peer, times, plus) => {
+            let limits: Option<Vec<f64>> = figure(peer, goal.figure)
+                .map(|theirs| theirs.iter().map(|value| value * times + plus + more).collect());
+            let times = if times == 1.0 { peer.to_owned() } else { format!("{times} x {peer}") };
+            (limits, if plus > 0.0 { format!("{times} + {plus}") } else { times })
+        }
+        Limit::Own(name, times) => {
+            let limits: Option<Vec<f64>> =
+                figure(label, name).map(|values| values.iter().map(|value| value * times).collect());
+            (limits, format!("{times} x its own at fewer"))
+        }
+    };
+    if more > 0.0 {
+        text += &format!(" (+{}: this CPU hashes a GB in {} s)", number(more), number(slower + HASH_S_GB));
+    }
+    if let Some(limits) = limits.as_ref().filter(|_| !matches!(goal.limit, Limit::Fixed(_)) || more > 0.0) {
+        text += &format!(" = {}", number(median(limits)));
+    }
+    let goal_text = format!("{} {text}", if goal.at_most { "<=" } else { ">=" });
+    let measured = own.as_deref().map(median);
+    // Round by round: what changed for both in between does not count.
+    let ratio = own
+        .zip(limits)
+        .map(|(own, limits)| median(&own.iter().zip(&limits).map(|(own, limit)| own / limit).collect::<Vec<_>>()));
+    let met = ratio.map(|ratio| if goal.at_most { ratio <= 1.0 } else { ratio >= 1.0 });
+    let text = match (ratio, met) {
+        (Some(ratio), Some(true)) => format!("met ({ratio:.2} x)"),
+        (Some(ratio), _) => format!("missed: {ratio:.2} x"),
+        _ => "not measured".to_owned(),
+    };
+    Verdict { row: goal.row, figure: goal.figure, goal: goal_text, measured, met, text }
+}
