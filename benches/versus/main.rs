@@ -95,14 +95,18 @@ fn bench(options: &Options) -> Outcome<()> {
     let (files, server, client) = tls::make(dir.path())?;
     let origin = Origin::start(&server)?;
     let stage = Stage { origin: &origin, files: &files, dir: dir.path(), spool: &below };
-    let run = if options.quick { Run::Quick } else { Run::Full };
+    let run = match (options.least, options.quick) {
+        (true, _) => Run::Warm,
+        (_, true) => Run::Quick,
+        _ => Run::Full,
+    };
 
     let which = which(options);
     let mut results = Results::default();
     let machine = options.rows.iter().find(|row| row.what == What::Machine);
     let measure_machine = |results: &mut Results| -> Outcome<()> {
         let Some(row) = machine else { return Ok(()) };
-        for (what, figures) in floor::machine(&below.join("machine"), if run == Run::Quick { 64 } else { 400 })? {
+        for (what, figures) in floor::machine(&below.join("machine"), if run == Run::Full { 400 } else { 64 })? {
             results.add(row, what, figures);
         }
         Ok(())
@@ -197,7 +201,7 @@ fn by_turns(
         for round in 0..=options.rounds {
             for peer in &peers {
                 let run = match round {
-                    0 => Run::Warm,
+                    _ if round == 0 || options.least => Run::Warm,
                     _ if options.quick => Run::Quick,
                     _ => Run::Full,
                 };

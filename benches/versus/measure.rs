@@ -115,8 +115,11 @@ pub(crate) fn idle(row: &Row, which: &Which, stage: &Stage<'_>, client: &Client,
     let before = settled_pss_kib(pid)?;
     let mut sessions = Vec::new();
     let mut figures = Figures::new();
-    let steps: &[(&str, usize)] =
-        if run == Run::Quick { &[("kib_200", 200)] } else { &[("kib_1000", 1000), ("kib_5000", 5000)] };
+    let steps: &[(&str, usize)] = match run {
+        Run::Warm => &[("kib_200", 20)],
+        Run::Quick => &[("kib_200", 200)],
+        Run::Full => &[("kib_1000", 1000), ("kib_5000", 5000)],
+    };
     for &(name, wanted) in steps.iter().filter(|(_, wanted)| *wanted <= peer.sessions) {
         let first = sessions.len();
         let more = thread::scope(|scope| {

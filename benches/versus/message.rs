@@ -10,6 +10,9 @@ const GAP: usize = 128;
 const ID: &[u8] = b"0123456789abcdef";
 const LINE: usize = 76;
 
+/// The gap and a message, and where the digits are in which it differs from others.
+type Made = (Vec<u8>, usize);
+
 /// A message, and what stands behind it on the wire.
 pub(crate) struct Template {
     bytes: Vec<u8>,
@@ -19,7 +22,7 @@ pub(crate) struct Template {
 impl Template {
     /// `size` octets of message, its last CRLF included; `behind`: what ends it on the wire.
     pub(crate) fn new(size: usize, behind: &[u8]) -> Template {
-        static MADE: LazyLock<Mutex<HashMap<usize, Arc<(Vec<u8>, usize)>>>> = LazyLock::new(Mutex::default);
+        static MADE: LazyLock<Mutex<HashMap<usize, Arc<Made>>>> = LazyLock::new(Mutex::default);
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = Arc::clone(made.entry(size).or_insert_with(|| Arc::new(make(size))));
         drop(made);
@@ -46,8 +49,7 @@ impl Template {
     }
 }
 
-/// The gap and a message, and where the digits are in which it differs from others.
-fn make(size: usize) -> (Vec<u8>, usize) {
+fn make(size: usize) -> Made {
     let mut bytes = vec![b' '; GAP];
     bytes.extend_from_slice(
         b"Received: from client.example.org (client.example.org [192.0.2.7]) by host.example.org with ESMTPSA id 7f3a;\r\n\

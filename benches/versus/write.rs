@@ -88,6 +88,8 @@ pub(crate) fn markdown(about: &About, results: &Results, labels: &[&str], rows: 
                 peers.push(peer);
             }
         }
+        let place = |peer: &&str| PEERS.iter().position(|known| known == peer).unwrap_or(PEERS.len());
+        peers.sort_by_key(place);
         let _ =
             write!(text, "\n{unit}:\n\n| row | {} |\n| --- |{}\n", peers.join(" | "), " ---: |".repeat(peers.len()));
         for (row, _) in with {

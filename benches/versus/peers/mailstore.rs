@@ -1,20 +1,13 @@
 //! `start_proxies`, plain and with TLS on both sides.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Daemon, How, SESSIONS_MAX, Stage};
+use super::{Daemon, Doors, How, SESSIONS_MAX, Stage};
 use crate::options::Program;
 use crate::{Kind, Outcome};
 
-pub(super) fn start(
-    stage: &Stage<'_>,
-    dir: &Path,
-    program: &Program,
-    how: How,
-) -> Outcome<(Daemon, HashMap<(Kind, bool), SocketAddr>)> {
+pub(super) fn start(stage: &Stage<'_>, dir: &Path, program: &Program, how: How) -> Outcome<(Daemon, Doors)> {
     let spool = stage.spool.join(dir.file_name().ok_or("no name")?);
     let sync = if how.sync { "yes" } else { "no" };
     let mut ini = format!(
@@ -41,7 +34,7 @@ pub(super) fn start(
     let mut daemon = Daemon::spawn(&command, &dir.join("log"))?;
     daemon.until("it is not ready", |daemon| daemon.log().lines().any(|line| line.trim_end().ends_with(" ready")))?;
     let log = daemon.log();
-    let mut at = HashMap::new();
+    let mut at = Doors::new();
     for kind in Kind::ALL {
         for (tls, name) in [(false, "plain"), (true, "tls")] {
             let start = format!(" {}:{name} listening on ", kind.name());

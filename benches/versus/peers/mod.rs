@@ -92,7 +92,7 @@ pub(crate) struct How {
 /// One that runs.
 pub(crate) struct Peer {
     pub(crate) which: Which,
-    at: HashMap<(Kind, bool), SocketAddr>,
+    at: Doors,
     daemon: Option<Daemon>,
     /// So much less work is given to it: it is slow.
     pub(crate) slow: usize,
@@ -117,7 +117,7 @@ impl Peer {
             Which::Postfix => (8, 0),
             _ => (1, SESSIONS_MAX),
         };
-        let mut peer = Peer { which: which.clone(), at: HashMap::new(), daemon: None, slow, sessions, spool };
+        let mut peer = Peer { which: which.clone(), at: Doors::new(), daemon: None, slow, sessions, spool };
         let started = match which {
             Which::Direct => {
                 for kind in Kind::ALL {
@@ -177,7 +177,10 @@ impl Peer {
     }
 }
 
-type Started = Option<(Daemon, HashMap<(Kind, bool), SocketAddr>)>;
+/// By protocol, and whether it is with TLS.
+type Doors = HashMap<(Kind, bool), SocketAddr>;
+/// None where it is not installed.
+type Started = Option<(Daemon, Doors)>;
 
 /// Which processes are ours: they are ended when we are interrupted.
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
