@@ -21,11 +21,13 @@ mod wire;
 mod write;
 
 use std::error::Error;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::statvfs::statvfs;
 use options::Options;
 use origin::Origin;
 use peers::{How, Peer, Stage, Which};
@@ -33,6 +35,13 @@ use report::Results;
 use rows::{Row, What};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// A line for whoever reads along: who has stopped reading (`| head`) ends it.
+macro_rules! say {
+    ($($words:tt)*) => {
+        writeln!(std::io::stdout(), $($words)*)
+    };
+}
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -83,25 +92,32 @@ fn bench(options: &Options) -> Outcome<()> {
     let below = spool.path().to_owned();
     if options.keep {
         spool.disable_cleanup(true);
-        println!("What is kept stays in {}", below.display());
+        say!("What is kept stays in {}", below.display())?;
     }
     clear_up_when_interrupted([Some(dir.path().to_owned()), Some(below.clone()).filter(|_| !options.keep)])?;
+    let which = which(options);
+    let run = match (options.least, options.quick) {
+        (true, _) => Run::Warm,
+        (_, true) => Run::Quick,
+        _ => Run::Full,
+    };
     // Peers that run as users of their own come through.
     for folder in [dir.path(), &below] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let needed = measure::octets(&options.rows, which.len().min(2 + options.programs.len()), options.rounds, run);
+    let disk = statvfs(&below)?;
+    let free = disk.blocks_available() * disk.fragment_size();
+    if free < needed + needed / 4 {
+        let (free, needed, place) = (free >> 30, (needed >> 30) + 1, below.display());
+        return Err(format!("{needed} GiB and some more would be kept in {place}, where {free} GiB are free: --spool, --only or --rounds").into());
+    }
     let (files, server, client) = tls::make(dir.path())?;
     let origin = Origin::start(&server)?;
     let stage = Stage { origin: &origin, files: &files, dir: dir.path(), spool: &below };
-    let run = match (options.least, options.quick) {
-        (true, _) => Run::Warm,
-        (_, true) => Run::Quick,
-        _ => Run::Full,
-    };
 
-    let which = which(options);
     let mut results = Results::default();
     let machine = options.rows.iter().find(|row| row.what == What::Machine);
     let measure_machine = |results: &mut Results| -> Outcome<()> {
@@ -122,15 +138,15 @@ fn bench(options: &Options) -> Outcome<()> {
                 Ok(Some(figures)) => results.add(row, which.name(), figures),
                 Ok(None) => {}
                 Err(e) if matches!(which, Which::MailStore(_)) => return Err(e.into()),
-                Err(e) => println!("left out: {e}"),
+                Err(e) => say!("left out: {e}")?,
             }
         }
-        tell(&results, row);
+        tell(&results, row)?;
     }
     // Once more: the machine may have become another one meanwhile.
     measure_machine(&mut results)?;
     if let Some(row) = machine {
-        tell(&results, row);
+        tell(&results, row)?;
     }
     conclude(options, &below, &results)
 }
@@ -139,11 +155,11 @@ fn bench(options: &Options) -> Outcome<()> {
 fn conclude(options: &Options, spool: &Path, results: &Results) -> Outcome<()> {
     let labels: Vec<&str> = options.programs.iter().map(|program| program.label.as_str()).collect();
     for label in &labels {
-        println!("{}", report::goals(results, &options.rows, label));
+        say!("{}", report::goals(results, &options.rows, label))?;
     }
     let about = about::lines(options, spool, results);
     for (name, value) in &about {
-        println!("{name}: {value}");
+        say!("{name}: {value}")?;
     }
     if let Some(file) = &options.json {
         fs::write(file, write::json(&about, results, &labels, &options.rows))?;
@@ -153,7 +169,7 @@ fn conclude(options: &Options, spool: &Path, results: &Results) -> Outcome<()> {
     }
     if let Some(dir) = &options.plot {
         let drawn = plot::write(results, &labels, dir)?;
-        println!("{drawn} charts in {}", dir.display());
+        say!("{drawn} charts in {}", dir.display())?;
     }
     Ok(())
 }
@@ -190,9 +206,9 @@ fn by_turns(
     for which in which.iter().filter(|which| which.is_for(sync)) {
         match Peer::start(which, How { sync }, stage) {
             Ok(Some(peer)) => peers.push(peer),
-            Ok(None) => println!("left out: {} is not installed, or needs root", which.name()),
+            Ok(None) => say!("left out: {} is not installed, or needs root", which.name())?,
             Err(e) if matches!(which, Which::MailStore(_)) => return Err(e),
-            Err(e) => println!("left out: {} does not start: {e}", which.name()),
+            Err(e) => say!("left out: {} does not start: {e}", which.name())?,
         }
     }
     for row in &rows {
@@ -216,22 +232,23 @@ fn by_turns(
                         if matches!(peer.which, Which::MailStore(_) | Which::Direct) {
                             return Err(why.into());
                         }
-                        println!("left out: {why}");
+                        say!("left out: {why}")?;
                         failed.push(peer.which.clone());
                     }
                 }
             }
         }
-        tell(results, row);
+        tell(results, row)?;
     }
     Ok(())
 }
 
 /// What is known of this row.
-fn tell(results: &Results, row: &Row) {
+fn tell(results: &Results, row: &Row) -> Outcome<()> {
     if let Some((row, peers)) = results.rows.iter().find(|(known, _)| known == row) {
-        println!("{}", report::table(row, peers));
+        say!("{}", report::table(row, peers))?;
     }
+    Ok(())
 }
 
 /// The peers are ended and the folders removed, and nothing else is waited for.

@@ -78,14 +78,24 @@ fn count(size: usize, sync: bool, run: Run) -> usize {
     let [warm, quick, full] = match size {
         0..MIB if sync => [10, 100, 500],
         0..MIB => [50, 500, 2500],
-        MIB => [1, 8, 48],
-        _ => [1, 1, 2],
+        MIB if sync => [1, 8, 12],
+        MIB => [1, 8, 24],
+        _ => [1, 1, 1],
     };
     match run {
         Run::Warm => warm,
         Run::Quick => quick,
         Run::Full => full,
     }
+}
+
+/// About how many octets are kept in all.
+pub(crate) fn octets(rows: &[Row], keepers: usize, rounds: usize, run: Run) -> u64 {
+    let of = |row: &Row| match row.what {
+        What::Pass(_, size) => size * count(size, row.sync, run) * CLIENTS * rounds * keepers,
+        _ => 0,
+    };
+    rows.iter().map(of).sum::<usize>() as u64
 }
 
 fn passing(sample: &Sample) -> Figures {

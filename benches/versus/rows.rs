@@ -71,7 +71,7 @@ pub(crate) fn all() -> Vec<Row> {
     rows
 }
 
-/// Those with these names, or with all words of one of them in theirs; without names all.
+/// Those with these names, or with all words of one of them in theirs, and always the machine itself; without names all.
 pub(crate) fn chosen(names: &[String], quick: bool) -> Outcome<Vec<Row>> {
     let all = all();
     if names.is_empty() {
@@ -91,5 +91,6 @@ pub(crate) fn chosen(names: &[String], quick: bool) -> Outcome<Vec<Row>> {
             return Err(format!("unknown row: {name} (--list tells which there are)").into());
         }
     }
-    Ok(all.iter().filter(|row| names.iter().any(|name| fits(row, name))).cloned().collect())
+    let wanted = |row: &&Row| row.what == What::Machine || names.iter().any(|name| fits(row, name));
+    Ok(all.iter().filter(wanted).cloned().collect())
 }
