@@ -26,6 +26,10 @@ pub(crate) fn row(row: &Row, peer: &Peer, stage: &Stage<'_>, client: &Client, ru
         return Ok(Some(passing(&sample)));
     }
     let Some(at) = peer.at(row.kind, row.tls) else { return Ok(None) };
+    // Minutes for each, and nothing new.
+    if peer.which == Which::Python && matches!(row.what, What::Pass(_, size) if size > MIB) {
+        return Ok(None);
+    }
     let whose = format!("{}-", row.name);
     let tls = row.tls.then_some(client);
     let login = peer.has_logins();

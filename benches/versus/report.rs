@@ -47,10 +47,11 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 }
 }
 
-/// How far apart the rounds were, in percent of the median: half of what lies between the least and the most.
+/// How far apart the rounds were, in percent of the median: half of them are within. (One that something else disturbed does not count so.)
 pub(crate) fn spread(values: &[f64]) -> f64 {
-    let (least, most) = values.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), value| (a.min(*value), b.max(*value)));
-    (most - least) * 50.0 / median(values)
+    let middle = median(values);
+    let apart: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    median(&apart) * 100.0 / middle
 }
 
 /// Names and units of the figures, in the order of the columns.
