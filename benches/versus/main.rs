@@ -24,6 +24,7 @@ use std::error::Error;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -35,6 +36,8 @@ use report::Results;
 use rows::{Row, What};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// A line for whoever reads along: who has stopped reading (`| head`) ends it.
 macro_rules! say {
@@ -80,6 +83,10 @@ fn main() {
         return;
     }
     if let Err(e) = bench(&options) {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            // Whoever clears up ends this process: what failed did so because its peers were ended.
+            thread::park();
+        }
         eprintln!("scripts/bench: {e}");
         std::process::exit(1);
     }
@@ -256,6 +263,7 @@ fn clear_up_when_interrupted(folders: [Option<PathBuf>; 2]) -> Outcome<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
+            INTERRUPTED.store(true, Ordering::Relaxed);
             peers::end_all();
             // What a peer was just writing is in the way once more.
             for _ in 0..3 {
