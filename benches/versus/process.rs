@@ -62,16 +62,19 @@ pub(crate) fn pss_kib(root: u32) -> Outcome<u64> {
     Ok(sum)
 }
 
-/// The same once it stands still: three samples in a row that differ by less than half a percent.
+/// How many samples in a row, one every 50 ms, have to differ by less than half a percent: three seconds, for who gives memory back does so after a while.
+const STILL: u32 = 60;
+
+/// The same once it stands still.
 pub(crate) fn settled_pss_kib(root: u32) -> Outcome<u64> {
     let mut last = pss_kib(root)?;
     let mut still = 0;
-    for _ in 0..200 {
+    for _ in 0..600 {
         thread::sleep(Duration::from_millis(50));
         let now = pss_kib(root)?;
         still = if now.abs_diff(last) * 200 <= last { still + 1 } else { 0 };
         last = now;
-        if still == 3 {
+        if still == STILL {
             return Ok(now);
         }
     }
