@@ -78,7 +78,7 @@ fn a_quick_run_measures_judges_and_draws_and_leaves_nothing() {
 }
 
 #[test]
-fn what_it_does_not_know_it_refuses_before_anything_is_built_or_started() {
+fn what_it_does_not_know_it_refuses_before_anything_is_started() {
     for (options, word) in [
         (&["--only", "smtp-5k"][..], "smtp-5k"),
         (&["--peers", "exim"], "exim"),
