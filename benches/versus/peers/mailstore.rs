@@ -11,7 +11,7 @@ pub(super) fn start(stage: &Stage<'_>, dir: &Path, program: &Program, how: How) 
     let spool = stage.spool.join(dir.file_name().ok_or("no name")?);
     let sync = if how.sync { "yes" } else { "no" };
     let mut ini = format!(
-        "[mailstore]\nspool = \"{}\"\nsync = {sync}\nlog = warn\nmax_sessions = {SESSIONS_MAX}\n\
+        "[mailstore]\nspool = \"{}\"\nsync = {sync}\nmax_sessions = {SESSIONS_MAX}\n\
          max_sessions_per_client = {SESSIONS_MAX}\nidle_timeout = 1h\n",
         spool.display()
     );
