@@ -14,6 +14,7 @@ mod folder;
 pub mod fuzzing;
 mod index;
 mod known;
+mod later;
 mod left;
 mod maildir;
 mod mount;
@@ -32,8 +33,8 @@ mod tests;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use draft::Draft;
@@ -45,7 +46,8 @@ pub use recover::{Recovered, Recovery};
 pub use template::Template;
 
 use ahead::Ahead;
-use known::{Known, Mark};
+use known::{Known, Mark, lock};
+use later::{Later, Waiting};
 use left::Left;
 use maildir::{Place, Spool};
 use notes::{Message, NOTES_LEN_MAX, NOTES_MAX, Notes};
@@ -55,6 +57,9 @@ const NAMES_MAX: usize = 3_000_000;
 
 /// For so long an owner's names are remembered though nobody asks.
 const UNUSED_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Of how many folders it is remembered where they lie; then all are forgotten.
+const PLACES_MAX: usize = 10_000;
 
 /// Where one copy of a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +108,9 @@ struct Shared {
     notes: Notes,
     left: Left,
     ahead: Ahead,
+    later: Later,
+    /// Where folders lie, found once.
+    places: Mutex<HashMap<(Owner, Folder), Place>>,
 }
 
 impl Archive {
@@ -120,6 +128,8 @@ impl Archive {
                 notes: Notes::new(NOTES_LEN_MAX, NOTES_MAX),
                 left: Left::default(),
                 ahead: Ahead::default(),
+                later: Later::default(),
+                places: Mutex::default(),
             }),
         }
     }
@@ -146,7 +156,11 @@ impl Archive {
         if let Some(since) = Instant::now().checked_sub(UNUSED_MAX) {
             self.shared.known.forget_unused(since);
         }
-        recover::catch_up(&self.shared)
+        let mut found = recover::catch_up(&self.shared);
+        for (maildir, notes) in self.shared.later.take_all() {
+            found.failed.extend(self.shared.write_notes(&maildir, &notes).err());
+        }
+        found
     }
 
     /// A message for this owner is on its way: what he has already is looked through meanwhile, where that is not known. Does not wait.
@@ -186,18 +200,44 @@ impl Archive {
         }
         let Shared { spool, notes: all, .. } = &*self.shared;
         let failed = |(owner, notes): (&Owner, Vec<_>)| {
-            let error = all.add(spool, &self.shared.maildir(owner), &notes).err()?;
+            let maildir = self.shared.maildir(owner);
+            // Those that wait are older.
+            let waiting = self.shared.later.take(&maildir).unwrap_or_default();
+            let waiting = waiting.iter().map(|(key, message)| (key.as_str(), *message));
+            let error = all.add(spool, &maildir, &waiting.chain(notes).collect::<Vec<_>>()).err()?;
             Some((owner.clone(), error))
         };
         notes.into_iter().filter_map(failed).collect()
     }
 
+    /// As [`Archive::note`], of a message that came alone: may be written later, with others, and counts for [`Archive::has`] at once.
+    ///
+    /// # Errors
+    /// The owner's notes could not be written now. The message is kept all the same.
+    pub fn note_soon(&self, key: &str, kept: &Kept) -> Result<(), Error> {
+        let Some(hash) = name::unhex(kept.hash.as_bytes()) else { return Ok(()) };
+        let maildir = self.shared.maildir(&kept.destination.owner);
+        match self.shared.later.add(&maildir, key, Message { size: kept.size, hash }) {
+            Some(notes) => self.shared.write_notes(&maildir, &notes),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what waits of this owner's notes.
+    ///
+    /// # Errors
+    /// They could not be written.
+    pub fn write_notes(&self, owner: &Owner) -> Result<(), Error> {
+        let maildir = self.shared.maildir(owner);
+        self.shared.later.take(&maildir).map_or(Ok(()), |notes| self.shared.write_notes(&maildir, &notes))
+    }
+
     /// Whether the message that was noted last under this key lies in the owner's Maildir, on disk. False wherever anything is unclear. Makes nothing
     /// on disk.
     pub fn has(&self, owner: &Owner, key: &str) -> bool {
-        let Shared { spool, known, notes, .. } = &*self.shared;
+        let Shared { spool, known, notes, later, .. } = &*self.shared;
         let maildir = self.shared.maildir(owner);
-        let Some(Message { size, hash }) = notes.find(&maildir, key) else {
+        let Some(Message { size, hash }) = later.find(&maildir, key).or_else(|| notes.find(&maildir, key)) else {
             return false;
         };
         // Another session, or another host, may have put it there a moment ago: it counts once its folder is flushed, as a duplicate does.
@@ -212,7 +252,22 @@ impl Shared {
     }
 
     fn place(&self, to: &Destination) -> Place {
-        Place::new(&self.maildir(&to.owner), to.folder.dir_name())
+        let mut places = lock(&self.places);
+        let key = (to.owner.clone(), to.folder.clone());
+        if let Some(place) = places.get(&key) {
+            return place.clone();
+        }
+        if places.len() >= PLACES_MAX {
+            places.clear();
+        }
+        let place = Place::new(&self.maildir(&to.owner), to.folder.dir_name());
+        places.insert(key, place.clone());
+        place
+    }
+
+    fn write_notes(&self, maildir: &Path, notes: &Waiting) -> Result<(), Error> {
+        let notes: Vec<_> = notes.iter().map(|(key, message)| (key.as_str(), *message)).collect();
+        self.notes.add(&self.spool, maildir, &notes)
     }
 
     /// The marked message's folder is on disk; where it could not even be opened, later.

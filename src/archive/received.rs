@@ -54,7 +54,7 @@ impl Received {
         while self.state != State::Done {
             // Of most lines only their end matters.
             let skipped = match self.state {
-                State::Other => rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
+                State::Other => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
                 _ => 0,
             };
             let Some((&byte, after)) = rest[skipped..].split_first() else {

@@ -81,6 +81,8 @@ pub(super) struct Keeper {
     user: Option<Owner>,
     identified: bool,
     tally: Tally,
+    /// Whose notes may wait to be written.
+    noted: Option<Owner>,
     /// A note could not be written, which was told.
     unnoted: bool,
     /// A refusal was told.
@@ -148,6 +150,7 @@ impl Keeper {
             user: None,
             identified: false,
             tally: Tally::default(),
+            noted: None,
             unnoted: false,
             refused: false,
         }
@@ -166,6 +169,11 @@ impl Keeper {
             }
         }
         self.settle_finished();
+        if let Some(owner) = self.noted.take()
+            && let Err(e) = self.archive.write_notes(&owner)
+        {
+            self.not_noted(&owner, &e);
+        }
     }
 
     pub(super) fn label(&self) -> &Label {
@@ -250,13 +258,27 @@ impl Keeper {
 
     /// Notes what is on disk, for [`Host::has`] in any session to come.
     fn remember(&mut self, kept: &[(String, Kept)]) {
-        for (owner, e) in self.archive.note(kept) {
-            if !std::mem::replace(&mut self.unnoted, true) {
-                log::warn!(
-                    "{} not noted owner={owner} reason={e}; the messages are kept, and may be fetched once more",
-                    self.label
-                );
+        let Some((key, last)) = kept.last() else { return };
+        let owner = &last.destination.owner;
+        // One comes after another: they are written together.
+        if kept.len() == 1 && self.noted.as_ref().is_none_or(|noted| noted == owner) {
+            self.noted = Some(owner.clone());
+            if let Err(e) = self.archive.note_soon(key, last) {
+                self.not_noted(owner, &e);
             }
+            return;
+        }
+        for (owner, e) in self.archive.note(kept) {
+            self.not_noted(&owner, &e);
+        }
+    }
+
+    fn not_noted(&mut self, owner: &Owner, e: &archive::Error) {
+        if !std::mem::replace(&mut self.unnoted, true) {
+            log::warn!(
+                "{} not noted owner={owner} reason={e}; the messages are kept, and may be fetched once more",
+                self.label
+            );
         }
     }
 

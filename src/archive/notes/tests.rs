@@ -604,3 +604,52 @@ fn an_old_date_of_the_file_means_nothing() {
     fs::write(mailbox.file(), text).unwrap();
     assert!(mailbox.has(1) && !mailbox.has(2));
 }
+
+// ---- what is written later
+
+#[test]
+fn what_waits_counts_here_at_once_and_elsewhere_once_it_is_written() {
+    let mailbox = Mailbox::new();
+    let soon = |number: u32| {
+        let kept = mailbox.keep(&number.to_string());
+        mailbox.archive.note_soon(&key(number), &kept).unwrap();
+        kept
+    };
+    let all = |archive: &Archive, numbers: std::ops::Range<u32>| numbers.into_iter().all(|number| has(archive, number));
+    let none =
+        |archive: &Archive, numbers: std::ops::Range<u32>| numbers.into_iter().all(|number| !has(archive, number));
+    (0..3).for_each(|number| drop(soon(number)));
+    assert!(all(&mailbox.archive, 0..3) && none(&mailbox.another(), 0..3) && !mailbox.file().exists());
+    assert!(!mailbox.has(3) && !mailbox.archive.has(&owner("c@d"), &key(1)));
+    // At a session's end; every few seconds; when there are many; and before what is written at once.
+    mailbox.archive.write_notes(&owner("a@b")).unwrap();
+    mailbox.archive.write_notes(&owner("a@b")).unwrap();
+    assert!(all(&mailbox.another(), 0..3));
+    soon(3);
+    assert!(mailbox.archive.catch_up().failed.is_empty());
+    assert!(has(&mailbox.another(), 3));
+    (4..35).for_each(|number| drop(soon(number)));
+    assert!(none(&mailbox.another(), 4..35) && all(&mailbox.archive, 4..35));
+    soon(35);
+    assert!(all(&mailbox.another(), 0..36));
+    soon(36);
+    let other = mailbox.keep("other bytes under the same key");
+    note(&mailbox.archive, &[(&key(36), &other)]);
+    assert_eq!(mailbox.lines().len(), 38);
+    assert!(mailbox.lines().last().unwrap().contains(&other.hash));
+    fs::remove_file(mailbox.message(&other)).unwrap();
+    assert!(!mailbox.has(36) && all(&mailbox.archive, 0..36));
+}
+
+#[test]
+fn what_waits_and_cannot_be_written_is_told() {
+    let mailbox = Mailbox::new();
+    let kept = mailbox.keep("x");
+    fs::create_dir(mailbox.file()).unwrap();
+    mailbox.archive.note_soon(&key(1), &kept).unwrap();
+    assert!(mailbox.archive.write_notes(&owner("a@b")).is_err());
+    mailbox.archive.note_soon(&key(1), &kept).unwrap();
+    let failed = mailbox.archive.catch_up().failed;
+    assert!(failed.len() == 1 && failed[0].to_string().starts_with("cannot note what was kept in "), "{failed:?}");
+    assert!(mailbox.archive.catch_up().failed.is_empty());
+}

@@ -166,17 +166,36 @@ fn a_note_that_cannot_be_written_is_told_once_and_changes_nothing() {
     let mut rig = Rig::new(OnArchiveFailure::Refuse);
     fs::create_dir_all(rig.notes()).unwrap();
     let told = capture(|| {
-        for uid in 1..4 {
-            rig.keep(&uid.to_string(), imap(b"INBOX", uid));
+        // Together, which is written at once, and one by one, which waits for the session's end.
+        for uids in [1..3, 3..5, 5..6, 6..7] {
+            uids.for_each(|uid| rig.keep(&uid.to_string(), imap(b"INBOX", uid)));
             assert_eq!(rig.keeper.settle(), Ok(()));
         }
+        rig.keeper.close();
     });
-    assert_eq!(rig.keeper.tally(), tally(3, 0, 0));
+    assert_eq!(rig.keeper.tally(), tally(6, 0, 0));
     assert!(!rig.has(&imap(b"INBOX", 1)));
     let warnings: Vec<&String> = told.iter().filter(|line| line.contains(" not noted ")).collect();
     assert_eq!(warnings.len(), 1, "{told:?}");
     let begin = format!("WARN 7f3a smtp:test not noted owner={ANN} reason=cannot note what was kept in ");
     assert!(warnings[0].starts_with(&begin), "{}", warnings[0]);
+}
+
+#[test]
+fn what_is_kept_one_by_one_is_noted_when_the_session_ends() {
+    let mut rig = Rig::new(OnArchiveFailure::Refuse);
+    for number in 0..3_u32 {
+        rig.keep(&number.to_string(), pop3(number.to_string().as_bytes()));
+        assert_eq!(rig.keeper.settle(), Ok(()));
+        assert!(rig.has(&pop3(number.to_string().as_bytes())));
+    }
+    assert!(rig.lines().is_empty());
+    rig.keeper.close();
+    assert_eq!(rig.lines().len(), 3);
+    // Not only what waits at its end.
+    rig.keep("x", pop3(b"x"));
+    rig.keeper.close();
+    assert!(rig.had(&pop3(b"x")) && rig.had(&pop3(b"0")));
 }
 
 #[test]
