@@ -129,6 +129,7 @@ pub struct Connections {
     /// When the protocol was last told that nobody speaks.
     last_rest: Instant,
     polls: u64,
+    /// When the stop pipe was looked at last.
     last_look: Instant,
     /// The stop pipe was closed; it would be ready always.
     stopped: bool,
@@ -274,7 +275,6 @@ impl Pump<'_, '_> {
             // Two peers that are always faster than we are would keep us from ever looking.
             if !progress || self.connections.last_look.elapsed() >= LOOK_EVERY {
                 self.sleep(progress);
-                self.connections.last_look = Instant::now();
             }
             if self.connections.repose.is_over() {
                 return None;

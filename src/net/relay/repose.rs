@@ -48,6 +48,10 @@ impl Repose {
         awake
     }
 
+    pub(super) fn is_awake(&self) -> bool {
+        self.stage == Stage::Awake
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }

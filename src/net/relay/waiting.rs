@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::{End, Farewell, Pace, Pump, Side, index, name};
+use super::{End, Farewell, LOOK_EVERY, Pace, Pump, Side, index, name};
 use crate::net::wait::{happened, poll_until};
 
 /// The limits that end a session from outside.
@@ -38,7 +38,12 @@ impl Pump<'_, '_> {
         let now = Instant::now();
         let step = self.connections.repose.next(self.settings.rest_after).map(|pause| now + pause);
         let until = if busy { now } else { step.map_or(deadline, |step| step.min(deadline)) };
-        let happens = self.poll(events, until);
+        // For a moment nobody need hear that the program ends.
+        let listens = busy || !self.connections.repose.is_awake() || now >= self.connections.last_look + LOOK_EVERY;
+        if listens {
+            self.connections.last_look = now;
+        }
+        let happens = self.poll(events, listens, until);
         if self.connections.stopped {
             self.end_hard("the program is ending".to_owned(), Farewell::Shutdown);
         } else if !busy && !happens && step.is_some_and(|step| step <= Instant::now()) && self.connections.repose.step()
@@ -53,7 +58,7 @@ impl Pump<'_, '_> {
         let mut happens = ready_already;
         while !happens {
             let (deadline, _) = self.next_limit();
-            happens = self.poll(events, deadline) || deadline <= Instant::now();
+            happens = self.poll(events, true, deadline) || deadline <= Instant::now();
         }
     }
 
@@ -78,12 +83,12 @@ impl Pump<'_, '_> {
         (events, ready_already)
     }
 
-    /// Sleeps until a socket is ready, and remembers what for. Whether anything has happened.
-    fn poll(&mut self, events: [PollFlags; 2], until: Instant) -> bool {
+    /// Sleeps until a socket is ready, and remembers what for. Whether anything has happened. `listens`: for the stop pipe, too.
+    fn poll(&mut self, events: [PollFlags; 2], listens: bool, until: Instant) -> bool {
         let stop = PollFd::new(self.settings.stop, PollFlags::POLLIN);
         let mut fds = [stop.clone(), stop.clone(), stop];
         let mut polled = [None; 2];
-        let mut count = 1;
+        let mut count = usize::from(listens);
         for (i, leg) in self.connections.legs.iter().enumerate() {
             if let (Some(stream), None) = (&leg.stream, leg.broken) {
                 // Also with nothing to ask for: poll then still tells that the peer is dead.
@@ -93,7 +98,7 @@ impl Pump<'_, '_> {
             }
         }
         let happens = poll_until(&mut fds[..count], Some(until));
-        let stopped = happened(&fds[0]);
+        let stopped = listens && happened(&fds[0]);
         let found = polled.map(|at| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty()));
         for (leg, found) in self.connections.legs.iter_mut().zip(found) {
             leg.may_read |= found.intersects(leg.read_need.flags());
