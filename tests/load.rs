@@ -118,6 +118,13 @@ impl Scene {
         log.matches(" opened client=").count() - log.matches(" closed client=").count()
     }
 
+    /// How many threads of the program have this name.
+    fn threads(&self, name: &str) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.proxy.pid())).unwrap();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|comm| comm.trim_end() == name).count()
+    }
+
     fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.proxy.pid())).unwrap().count()
     }
@@ -354,6 +361,8 @@ fn without_a_thread_open_sessions_go_on_and_others_are_turned_away() {
     let mut kept = scene.inbox();
     let mut open = scene.sessions();
     let files = scene.open_files();
+    // A thread that is free waits a little for the next session, and the quiet ones sleep in threads of another name.
+    wait_until("no thread waits for work", SOON, || scene.threads("session") == 0);
     fs::write(&none, "").unwrap();
     for n in 0..60 {
         let kind = KINDS[n % 3];

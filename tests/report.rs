@@ -234,7 +234,7 @@ fn the_program_says_it_so() {
             "\"the session ended before {more} more messages of {owner} were got, which",
         ),
         (include_str!("../src/protocol/pop3/own.rs"), "\"message {number} (unique-id {}) of {owner}\""),
-        (include_str!("../src/server/session.rs"), "\"{label} closed client={client} user={user} "),
+        (include_str!("../src/server/session.rs"), "\"{label} closed client={} user={user} "),
         (include_str!("../src/server/session.rs"), "End::Fault(\"the server cannot be reached\".to_owned())"),
         (include_str!("../src/archive/error.rs"), "\"cannot {} {}: {}\""),
     ];

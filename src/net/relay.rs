@@ -173,6 +173,13 @@ pub fn rest(connections: &mut Connections, protocol: &mut dyn Protocol, host: &m
     Pump { connections, protocol, host, settings }.watch();
 }
 
+/// What others wrote on the stack below here. Libraries leave there what passed through their registers (the dynamic linker saves them when it looks up
+/// a function that is called for the first time), which may have been a credential.
+#[inline(never)]
+fn overwrite_stack() {
+    std::hint::black_box(&mut [0_u8; 16 * 1024]);
+}
+
 fn index(side: Side) -> usize {
     match side {
         Side::Client => 0,
@@ -258,6 +265,7 @@ impl Pump<'_, '_> {
     /// None: it rests.
     fn pump(&mut self) -> Option<End> {
         loop {
+            let identified = self.host.identified();
             let mut progress = false;
             for side in [Side::Server, Side::Client] {
                 progress |= self.read(side);
@@ -271,6 +279,9 @@ impl Pump<'_, '_> {
             }
             if progress {
                 self.connections.repose.wake();
+                if !identified {
+                    overwrite_stack();
+                }
             }
             // Two peers that are always faster than we are would keep us from ever looking.
             if !progress || self.connections.last_look.elapsed() >= LOOK_EVERY {
