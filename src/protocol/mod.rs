@@ -14,6 +14,7 @@ mod secret;
 pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
+mod word;
 
 use std::fmt;
 use std::time::Duration;
