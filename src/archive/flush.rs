@@ -65,10 +65,7 @@ impl Together {
             Some(Err(e)) => files.iter().map(|one| Err(Error::new(FLUSH_FILE, one.path, e.into()))).collect(),
             None => {
                 if files.len() > 1 {
-                    for one in files {
-                        // Begins to write what is not written yet, and drops nothing else. Only a matter of speed.
-                        let _ = posix_fadvise(one.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-                    }
+                    files.iter().for_each(|one| begin(one.file));
                 }
                 files.iter().map(|one| one.file.sync_all().map_err(|e| Error::new(FLUSH_FILE, one.path, e))).collect()
             }
@@ -106,6 +103,12 @@ impl Together {
             *lock(&self.paused) = Some(begun + time + PAUSE);
         }
     }
+}
+
+/// Has what was written to the file so far written to the disk meanwhile. Only a matter of speed. (Says that it is not needed any more: what is on disk already
+/// may be dropped from memory.)
+pub(super) fn begin(file: &File) {
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 fn are_of_one_trusted_file_system(files: &[Unflushed<'_>]) -> bool {

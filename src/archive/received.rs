@@ -52,23 +52,25 @@ impl Received {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while self.state != State::Done {
-            // Of most lines only their end matters.
+            // Of most lines only their end matters, of the field's all that stands before it.
             let skipped = match self.state {
-                State::Other => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
+                State::Other | State::Body => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
                 _ => 0,
             };
-            let Some((&byte, after)) = rest[skipped..].split_first() else {
-                self.scanned += skipped;
-                return;
-            };
-            rest = after;
-            self.scanned += skipped + 1;
+            let (line, ending) = rest.split_at(skipped);
+            let next = ending.split_first();
+            self.scanned += skipped + usize::from(next.is_some());
             if self.scanned > SCAN_LEN_MAX {
                 // Half a field has no date behind its last semicolon.
                 self.body = Vec::new();
                 self.state = State::Done;
                 return;
             }
+            if self.state == State::Body {
+                self.body.extend_from_slice(line);
+            }
+            let Some((&byte, after)) = next else { return };
+            rest = after;
             self.step(byte);
         }
     }
@@ -212,6 +214,16 @@ mod tests {
         assert_eq!(date(&message), None);
         let endless = [&b"Received: a; 5 Mar 2024 10:20:30 UT ("[..], &vec![b'x'; 2 * SCAN_LEN_MAX]].concat();
         assert_eq!(date(&endless), None);
+    }
+
+    #[test]
+    fn half_a_field_at_its_limit_has_no_date() {
+        let begin = b"Received: a; 5 Mar 2024 10:20:30 UT ";
+        for (len, found) in [(SCAN_LEN_MAX, Some(AT)), (SCAN_LEN_MAX + 1, None)] {
+            let mut message = begin.to_vec();
+            message.resize(len, b' ');
+            assert_eq!(date(&message), found, "{len}");
+        }
     }
 
     proptest! {

@@ -23,6 +23,8 @@ use crate::protocol::{DraftId, Origin, Refused};
 
 /// Finished drafts that wait for `settle` at most: each holds a file open.
 const UNSETTLED_MAX: usize = 64;
+/// And so many octets in them: to flush them must not take long.
+const UNSETTLED_OCTETS_MAX: u64 = 32 << 20;
 
 /// Session id and proxy, as every log line of a session begins: `7f3a pop3:main`.
 #[derive(Clone, Debug)]
@@ -388,6 +390,14 @@ impl Keeper {
             }
         }
         self.remember(&notes);
+    }
+}
+
+#[cfg(test)]
+impl Keeper {
+    /// Messages up to this size.
+    pub(super) fn allow(&mut self, max_message_size: u64) {
+        self.policy.max_message_size = max_message_size;
     }
 }
 

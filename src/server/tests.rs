@@ -283,6 +283,23 @@ fn what_is_too_large_is_refused_or_passes_uncounted_twice() {
     }
 }
 
+/// What is finished holds files open, and takes its time to be flushed.
+#[test]
+fn many_messages_and_long_ones_are_settled_before_they_have_to_be() {
+    let spool = tempfile::tempdir().unwrap();
+    for (len, count) in [(4, 64), (9 << 20, 4_u32)] {
+        let mut keeper = keeper(spool.path(), OnArchiveFailure::Refuse);
+        keeper.allow(u64::MAX);
+        for number in 0..count {
+            assert_eq!(keeper.tally(), tally(0, 0, 0), "{number} of {len} octets");
+            let draft = keeper.begin(&[destination("a@example.org")], None).unwrap();
+            keeper.append(draft, &number.to_be_bytes().repeat(len / 4)).unwrap();
+            keeper.finish(draft);
+        }
+        assert_eq!(keeper.tally(), tally(count.into(), 0, 0), "{len} octets");
+    }
+}
+
 #[test]
 fn a_spool_that_fails_is_told_at_begin_and_at_settle() {
     let to = [destination("a@example.org")];

@@ -1,6 +1,6 @@
 //! What a protocol asks of its session.
 
-use super::{Failure, Keeper, Message, State, UNSETTLED_MAX};
+use super::{Failure, Keeper, Message, State, UNSETTLED_MAX, UNSETTLED_OCTETS_MAX};
 use crate::archive::{Destination, Owner};
 use crate::protocol::{DraftId, End, Host, Origin, Refused, Secret, Side};
 
@@ -161,7 +161,8 @@ impl Host for Keeper {
                 return;
             }
             self.finished.push(message);
-            if self.finished.len() >= UNSETTLED_MAX {
+            let octets: u64 = self.finished.iter().map(|message| message.draft.size()).sum();
+            if self.finished.len() >= UNSETTLED_MAX || octets >= UNSETTLED_OCTETS_MAX {
                 self.settle_finished();
             }
         }
