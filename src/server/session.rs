@@ -171,26 +171,25 @@ struct Joined {
 /// Runs a session to its end, in this thread and in those that it goes on in.
 fn carry_on(mut session: Box<Session>) {
     loop {
-        let end = match catch_unwind(AssertUnwindSafe(|| session.go_on())) {
-            Ok(Some(end)) => end,
-            Ok(None) => match spawn("session, quiet", SMALL_STACK, session, sleep) {
+        match session.guarded(Session::go_on) {
+            Some(end) => return session.finish(&end),
+            None => match spawn("session, quiet", SMALL_STACK, session, sleep) {
                 Ok(()) => return,
                 // It costs more memory here, and that is all.
-                Err((_, back)) => {
-                    session = back;
-                    session.rest();
-                    continue;
-                }
+                Err((_, back)) => session = back,
             },
-            Err(_) => End::Fault("panic: a bug of MailStore, see the line above".to_owned()),
-        };
-        return session.finish(&end);
+        }
+        if let Some(end) = session.guarded(Session::rest) {
+            return session.finish(&end);
+        }
     }
 }
 
 /// Sleeps until the session has something to do, in another thread.
 fn sleep(mut session: Box<Session>) {
-    session.rest();
+    if let Some(end) = session.guarded(Session::rest) {
+        return session.finish(&end);
+    }
     if let Err((_, session)) = WORKERS.run(session, carry_on) {
         carry_on(session);
     }
@@ -225,12 +224,22 @@ impl Session {
         relay(world, proxy, keeper, *begun, joined)
     }
 
+    /// Does something of it; a panic ends the session.
+    fn guarded(&mut self, action: fn(&mut Session) -> Option<End>) -> Option<End> {
+        catch_unwind(AssertUnwindSafe(|| action(self))).unwrap_or_else(|_| {
+            // The line of the panic itself knows the thread only, which many sessions use.
+            log::error!("{} panic: a bug of MailStore, see the line above", self.label);
+            Some(End::Fault("panic: a bug of MailStore, see the line above".to_owned()))
+        })
+    }
+
     /// Until there is something to do.
-    fn rest(&mut self) {
+    fn rest(&mut self) -> Option<End> {
         if let Session { world, proxy, keeper, begun, stage: Stage::Joined(joined), .. } = self {
             let Joined { connections, protocol, .. } = &mut **joined;
             relay::rest(connections, &mut **protocol, keeper, &settings(world, proxy, *begun));
         }
+        None
     }
 
     /// The client's handshake, and the way to the server.
@@ -263,8 +272,12 @@ impl Session {
 
     /// Brings to its end what is in the archive's hands, and says how it went.
     fn finish(mut self: Box<Self>, end: &End) {
-        self.stage = Stage::Over;
+        // The connections are closed already, or by this.
+        let stage = mem::replace(&mut self.stage, Stage::Over);
         let Session { proxy, label, keeper, begun, .. } = &mut *self;
+        if catch_unwind(AssertUnwindSafe(|| drop(stage))).is_err() {
+            log::error!("{label} panic: a bug of MailStore, see the line above");
+        }
         if catch_unwind(AssertUnwindSafe(|| keeper.close())).is_err() {
             log::error!(
                 "{label} drafts could not be brought to their end: a bug of MailStore; what was prepared is kept at the next start"

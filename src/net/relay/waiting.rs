@@ -6,7 +6,7 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags};
 
 use super::{End, Farewell, LOOK_EVERY, Pace, Pump, Side, index, name};
-use crate::net::wait::{happened, poll_until};
+use crate::net::wait::{Need, happened, poll_until};
 
 /// The limits that end a session from outside.
 #[derive(Clone, Copy)]
@@ -71,8 +71,9 @@ impl Pump<'_, '_> {
             let i = index(side);
             let leg = &mut self.connections.legs[i];
             if wants_read[i] {
-                // poll does not see what was read and decrypted already.
-                leg.may_read |= leg.stream.as_ref().is_some_and(|stream| stream.buffered() > 0);
+                // poll does not see what was read and decrypted already. Where TLS has to write first, that does not help it.
+                let buffered = leg.stream.as_ref().is_some_and(|stream| stream.buffered() > 0);
+                leg.may_read |= buffered && leg.read_need == Need::Readable;
                 ready_already |= leg.may_read;
                 events[i] |= leg.read_need.flags();
             }
