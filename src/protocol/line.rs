@@ -1,9 +1,5 @@
 //! Lines of a stream that may arrive in any pieces. A line ends at LF; the CR before it, if any, belongs to the ending.
 
-use memchr::memchr;
-
-use super::{Host, Side};
-
 /// Collects one line at a time; holds at most `line_len_max` bytes.
 #[derive(Debug)]
 pub struct LineBuffer {
@@ -31,7 +27,7 @@ impl LineBuffer {
     /// # Errors
     /// [`TooLong`] as soon as a line without an end exceeds the limit.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(usize, bool), TooLong> {
-        let (taken, whole) = match memchr(b'\n', bytes) {
+        let (taken, whole) = match bytes.iter().position(|&b| b == b'\n') {
             Some(at) => (at + 1, true),
             None => (bytes.len(), false),
         };
@@ -50,15 +46,6 @@ impl LineBuffer {
     /// The line without its ending (LF or CRLF).
     pub fn text(&self) -> &[u8] {
         trim_ending(&self.buffer)
-    }
-
-    /// Sends the line to that side, its ending made CRLF whatever it was.
-    pub(super) fn forward(&self, to: Side, host: &mut dyn Host) {
-        if self.buffer.ends_with(b"\r\n") {
-            return host.send(to, &self.buffer);
-        }
-        host.send(to, self.text());
-        host.send(to, b"\r\n");
     }
 
     pub fn is_empty(&self) -> bool {

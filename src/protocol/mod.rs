@@ -14,7 +14,6 @@ mod secret;
 pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
-mod word;
 
 use std::fmt;
 use std::time::Duration;

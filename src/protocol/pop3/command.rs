@@ -1,10 +1,7 @@
 //! What a client's line asks for, as far as it decides how its reply is framed and what it means (RFC 1939, 2449, 5034, 6856).
 
-use memchr::memchr2;
-
 use super::super::Secret;
 use super::super::sasl::{Exchange, Mechanism, Rejected};
-use super::super::word::Upper;
 
 /// `TOP` of so many lines or more passes for a whole message: some clients retrieve so (fetchmail asks for 99,999,999).
 const TOP_LINES_WHOLE: u64 = 1_000_000;
@@ -29,24 +26,17 @@ pub(super) enum Command {
 }
 
 /// Which message, as the client put it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
-    text: [u8; TARGET_LEN_MAX],
-    len: u8,
+    /// To be repeated in commands of ours: whatever the server makes of it, it makes the same of it in these.
+    pub(super) text: Vec<u8>,
     /// None where the text is anything but a plain number.
     pub(super) number: Option<u32>,
 }
 
 impl Target {
-    pub(super) fn new(text: &[u8]) -> Option<Target> {
-        let mut octets = [0; TARGET_LEN_MAX];
-        octets.get_mut(..text.len())?.copy_from_slice(text);
-        Some(Target { text: octets, len: text.len() as u8, number: number(text) })
-    }
-
-    /// To be repeated in commands of ours: whatever the server makes of it, it makes the same of it in these.
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text[..self.len.into()]
+    fn new(text: &[u8]) -> Option<Target> {
+        (text.len() <= TARGET_LEN_MAX).then(|| Target { text: text.to_vec(), number: number(text) })
     }
 }
 
@@ -94,7 +84,7 @@ impl Ask {
 /// Reads a line without its ending. Lenient with blanks: a server may be as well, and of what it does not understand it says
 /// `-ERR`, which is framed alike for all. `learns`: whether a password is to be remembered.
 pub(super) fn parse(whole: &[u8], learns: bool) -> Command {
-    if memchr2(b'\r', 0, whole).is_some() {
+    if whole.iter().any(|&b| b == b'\r' || b == 0) {
         return Command::Refuse("a command must not contain CR or NUL");
     }
     let line = whole.trim_ascii();
@@ -103,7 +93,7 @@ pub(super) fn parse(whole: &[u8], learns: bool) -> Command {
         None => (line, &b""[..]),
     };
     let listing_unless = |argument: &[u8]| if argument.is_empty() { Ask::Listing } else { Ask::Line };
-    let verb = Upper::<8>::new(verb);
+    let verb = verb.to_ascii_uppercase();
     Command::Forward(match &verb[..] {
         b"STLS" if argument.is_empty() => return Command::Stls,
         b"STLS" => return Command::Refuse("STLS takes no argument"),
@@ -206,7 +196,7 @@ mod tests {
         assert!(matches!(forwarded(" UIDL"), Ask::Uids));
         assert!(matches!(forwarded("UIDL\t1"), Ask::Uid(target) if target.number == Some(1)));
         assert!(
-            matches!(forwarded("DELE  1 "), Ask::Delete(target) if target.number == Some(1) && target.text() == b"1")
+            matches!(forwarded("DELE  1 "), Ask::Delete(target) if target.number == Some(1) && target.text == b"1")
         );
         assert!(matches!(forwarded("TOP 1 999999"), Ask::Preview(_, 999_999)));
         assert!(matches!(forwarded("top 12  +1x"), Ask::Preview(target, 1) if target.number == Some(12)));
@@ -237,9 +227,7 @@ mod tests {
             let long = format!("{verb} {}1", "0".repeat(40));
             assert!(matches!(parse(long.as_bytes(), true), Command::Refuse(_)));
         }
-        assert!(
-            matches!(forwarded("DELE 1 2"), Ask::Delete(target) if target.number.is_none() && target.text() == b"1 2")
-        );
+        assert!(matches!(forwarded("DELE 1 2"), Ask::Delete(Target { text, number: None }) if text == b"1 2"));
     }
 
     #[test]

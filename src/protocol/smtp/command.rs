@@ -1,10 +1,5 @@
 //! The client's commands: which verb, what behind it. Never judges an argument that is the server's to judge.
 
-use crate::protocol::word::Upper;
-
-/// More octets than any verb has that the proxy knows.
-const VERB_LEN_MAX: usize = 16;
-
 /// A verb that the proxy has to know. All others pass as [`Verb::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -33,8 +28,7 @@ pub(super) fn parse(line: &[u8]) -> (Verb, &[u8]) {
     // Where a verb ends is read narrowly: whatever a server might take for the blank behind `DATA` ends it here too.
     let end = line.iter().position(|b| !b.is_ascii_alphanumeric() && *b != b'-').unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
-    let upper = Upper::<VERB_LEN_MAX>::new(word);
-    let verb = match &*upper {
+    let verb = match word.to_ascii_uppercase().as_slice() {
         b"AUTH" => Verb::Auth,
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,

@@ -1,7 +1,7 @@
 //! A transaction's envelope, as far as the server has accepted it, and who gets a copy because of it.
 
 use super::Settings;
-use super::address::{self, Mailbox, Path};
+use super::address::{Argument, Mailbox, Path};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::Keep;
 
@@ -29,8 +29,7 @@ pub(super) enum Party {
 pub(super) struct Transaction {
     /// MAIL was accepted.
     pub(super) open: bool,
-    /// None where `keep` does not ask about it.
-    sender: Path,
+    sender: Party,
     /// The server has accepted a recipient, whoever gets a copy.
     pub(super) addressed: bool,
     recipients: Vec<Owner>,
@@ -39,24 +38,22 @@ pub(super) struct Transaction {
     pub(super) size: Option<u64>,
 }
 
-/// The path of MAIL FROM, as far as `keep` asks about it. Whose it is, is only asked where there is no login.
-pub(super) fn sender(path: Path, settings: &Settings) -> Path {
-    match settings.keep {
-        Keep::Recipients => Path::Null,
-        Keep::Sender | Keep::Both => path,
-    }
-}
-
 impl Party {
-    /// The party of RCPT TO, from what stands behind the verb.
-    pub(super) fn recipient(argument: &[u8], settings: &Settings) -> Party {
-        if settings.keep == Keep::Sender {
-            return Party::Nobody;
+    /// The party of MAIL FROM.
+    pub(super) fn sender(argument: &Argument, settings: &Settings) -> Party {
+        match settings.keep {
+            Keep::Recipients => Party::Nobody,
+            Keep::Sender | Keep::Both => Party::new(&argument.path, false, settings),
         }
-        match &address::parse("TO", argument).path {
+    }
+
+    /// The party of RCPT TO.
+    pub(super) fn recipient(argument: &Argument, settings: &Settings) -> Party {
+        match (settings.keep, &argument.path) {
+            (Keep::Sender, _) => Party::Nobody,
             // There is none (RFC 5321, section 4.1.1.3): a server that takes it knows better whom it means.
-            Path::Null => Party::Unreadable,
-            path => Party::new(path, true, settings),
+            (_, Path::Null) => Party::Unreadable,
+            (Keep::Recipients | Keep::Both, path) => Party::new(path, true, settings),
         }
     }
 
@@ -92,7 +89,7 @@ impl Transaction {
     pub(super) fn none() -> Transaction {
         Transaction {
             open: false,
-            sender: Path::Null,
+            sender: Party::Nobody,
             addressed: false,
             recipients: Vec::new(),
             recipients_size: 0,
@@ -101,7 +98,7 @@ impl Transaction {
     }
 
     /// What an accepted MAIL begins.
-    pub(super) fn begun(sender: Path, size: Option<u64>) -> Transaction {
+    pub(super) fn begun(sender: Party, size: Option<u64>) -> Transaction {
         Transaction { open: true, sender, size, ..Transaction::none() }
     }
 
@@ -124,12 +121,16 @@ impl Transaction {
     pub(super) fn destinations(&self, login: Option<&Owner>, settings: &Settings) -> Vec<Destination> {
         let mut destinations = Vec::new();
         if settings.keep != Keep::Recipients {
-            let sender = login.cloned().or_else(|| match Party::new(&self.sender, false, settings) {
-                Party::Owner(owner) => Some(owner),
-                Party::Nobody | Party::Unreadable => None,
-            });
-            let folder = &settings.sent_folder;
-            destinations.extend(sender.map(|owner| Destination { owner, folder: folder.clone(), outgoing: true }));
+            let sender = match (login, &self.sender) {
+                (Some(login), _) => Some(login),
+                (None, Party::Owner(owner)) => Some(owner),
+                (None, _) => None,
+            };
+            destinations.extend(sender.map(|owner| Destination {
+                owner: owner.clone(),
+                folder: settings.sent_folder.clone(),
+                outgoing: true,
+            }));
         }
         destinations.extend(self.recipients.iter().map(|owner| Destination {
             owner: owner.clone(),
@@ -141,7 +142,7 @@ impl Transaction {
 
     /// The sender should have got a copy, and cannot be named: there was a login when MAIL came, and there is none any more.
     pub(super) fn unreadable(&self, login: Option<&Owner>) -> bool {
-        login.is_none() && self.sender == Path::Unreadable
+        login.is_none() && self.sender == Party::Unreadable
     }
 }
 
