@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use openssl::sha::Sha256;
 
 use super::error::Error;
-use super::flush::{self, Unflushed};
+use super::flush::Unflushed;
 use super::known::{Lookup, Mark};
 use super::maildir::Place;
 use super::name::{Hash, Unique};
@@ -34,9 +34,6 @@ use super::{Destination, Kept, Shared, safe};
 
 /// Small appends are gathered up to here, octets.
 const BUFFER_LEN: usize = 16 * 1024;
-
-/// After so many octets the disk begins to write what is there, while more is coming.
-const FLUSH_BEGIN_LEN: u64 = 512 * 1024;
 
 /// One read or write when a file is copied, octets.
 const COPY_LEN: usize = 64 * 1024;
@@ -55,8 +52,6 @@ pub struct Draft {
     size: u64,
     received: Received,
     date_s: Option<i64>,
-    /// Up to here the disk has been told to write.
-    begun: u64,
     /// The file has its time.
     dated: bool,
     state: State,
@@ -124,7 +119,6 @@ impl Draft {
             size: 0,
             received: Received::new(),
             date_s: None,
-            begun: 0,
             dated: false,
             state: State::Open,
         })
@@ -143,10 +137,6 @@ impl Draft {
             self.write_buffer()?;
             let written = self.file.write_all(bytes);
             self.or_broken("write the file", written)?;
-            if self.size - self.begun >= FLUSH_BEGIN_LEN && self.shared.spool.flushes() {
-                self.begun = self.size;
-                flush::begin(&self.file);
-            }
             return Ok(());
         }
         let (fit, rest) = bytes.split_at(bytes.len().min(BUFFER_LEN - self.buffer.len()));

@@ -2,12 +2,16 @@
 //!
 //! One by one each would wait for a commit of the file system's journal and for the disk's own cache. `syncfs(2)` waits once for all that lies on the
 //! file system, also for what others have written there: where that takes long, files are flushed one by one for a while. It tells
-//! of failed writes only since Linux 5.8, and we trust only file systems of which we know that they tell. Everywhere else the writing of all files is begun
-//! before the first is waited for: mostly the others are there by then.
+//! of all that failed only since Linux 5.17 (of failed writes since 5.8, of what the file system itself says since 5.17), and we trust only file systems of
+//! which we know that they tell. Even so octets may be given up that were never given a place on the disk (delayed allocation) without a word to `syncfs`: a file that has too
+//! few blocks afterwards has failed. Everywhere else one file is flushed after the other.
+//!
+//! Nothing begins to write a file before it is flushed, for that might hear of a failure in the place of the flush.
 //!
 //! A failure concerns every file of those that were flushed together: none of them is flushed a second time.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +19,6 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 use nix::sys::utsname::uname;
 use nix::unistd::syncfs;
@@ -29,6 +32,10 @@ const TOGETHER_MIN: usize = 3;
 const LONG: Duration = Duration::from_secs(1);
 /// For how long.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Files up to this size may lie where their blocks are told of, and have none.
+const INLINE_LEN_MAX: u64 = 4096;
+/// In such octets the system counts what a file takes.
+const BLOCK_LEN: u64 = 512;
 
 /// A file of ours to flush.
 pub(super) struct Unflushed<'a> {
@@ -48,12 +55,12 @@ pub(super) struct Together {
     paused: Mutex<Option<Instant>>,
 }
 
-/// Since Linux 5.8 `syncfs` tells of writes that failed.
+/// Since Linux 5.17 `syncfs` tells of all that failed.
 static TELLS: LazyLock<bool> = LazyLock::new(|| uname().is_ok_and(|name| tells(&name.release().to_string_lossy())));
 
 fn tells(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().ok());
-    matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= (5, 8))
+    matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= (5, 17))
 }
 
 impl Together {
@@ -61,12 +68,9 @@ impl Together {
     /// as clean.
     pub(super) fn flush(&self, files: &[Unflushed<'_>]) -> Vec<Result<(), Error>> {
         match self.flush_at_once(files) {
-            Some(Ok(())) => files.iter().map(|_| Ok(())).collect(),
+            Some(Ok(())) => files.iter().map(look).collect(),
             Some(Err(e)) => files.iter().map(|one| Err(Error::new(FLUSH_FILE, one.path, e.into()))).collect(),
             None => {
-                if files.len() > 1 {
-                    files.iter().for_each(|one| begin(one.file));
-                }
                 files.iter().map(|one| one.file.sync_all().map_err(|e| Error::new(FLUSH_FILE, one.path, e))).collect()
             }
         }
@@ -105,10 +109,14 @@ impl Together {
     }
 }
 
-/// Has what was written to the file so far written to the disk meanwhile. Only a matter of speed. (Says that it is not needed any more: what is on disk already
-/// may be dropped from memory.)
-pub(super) fn begin(file: &File) {
-    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+/// What was flushed together has its octets. (Ours have no holes.)
+fn look(one: &Unflushed<'_>) -> Result<(), Error> {
+    let meta = one.file.metadata().map_err(|e| Error::new(FLUSH_FILE, one.path, e))?;
+    if meta.len() > INLINE_LEN_MAX && meta.blocks() < meta.len().div_ceil(BLOCK_LEN) {
+        let cause = io::Error::other("the file system did not keep its octets");
+        return Err(Error::new(FLUSH_FILE, one.path, cause));
+    }
+    Ok(())
 }
 
 fn are_of_one_trusted_file_system(files: &[Unflushed<'_>]) -> bool {
@@ -130,10 +138,11 @@ mod tests {
     #[test]
     fn kernels_that_tell_of_failed_writes() {
         for (release, told) in [
-            ("5.8.0", true),
-            ("5.10.0-28-amd64", true),
+            ("5.17.0", true),
+            ("5.19.0-28-amd64", true),
             ("6.1", true),
-            ("5.7.19", false),
+            ("5.16.20", false),
+            ("5.8.0", false),
             ("4.19.0", false),
             ("4.4.0-Microsoft", false),
             ("", false),
@@ -151,6 +160,22 @@ mod tests {
         together.took(now, LONG);
         assert!(!together.is_due(now + LONG) && !together.is_due(now + PAUSE));
         assert!(together.is_due(now + LONG + PAUSE));
+    }
+
+    #[test]
+    fn a_file_without_its_blocks_has_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create_new(dir.path().join("file")).unwrap();
+        let looked = |file: &File| look(&Unflushed { file, path: Path::new("p"), opened: 1 });
+        // As after a failed allocation: the size is there, the octets are not.
+        file.set_len(INLINE_LEN_MAX + 1).unwrap();
+        let why = looked(&file).unwrap_err().to_string();
+        assert!(why.contains("did not keep its octets"), "{why}");
+        file.set_len(INLINE_LEN_MAX).unwrap();
+        looked(&file).unwrap();
+        (&file).write_all(&vec![b'x'; 100_001]).unwrap();
+        file.sync_all().unwrap();
+        looked(&file).unwrap();
     }
 
     #[test]
