@@ -79,6 +79,8 @@ struct Copy {
     known: Option<Mark>,
     /// The file in `tmp`, once there is one, until it is in its folder or removed.
     tmp: Option<PathBuf>,
+    /// That file was made alone, and is not flushed, or its flush has failed.
+    unflushed: bool,
 }
 
 /// One copy in its folder, which is not flushed yet.
@@ -102,6 +104,7 @@ impl Draft {
             unique: Unique::new(),
             known: None,
             tmp: None,
+            unflushed: false,
         };
         let mut copies: Vec<Copy> = each_once.map(copy).collect();
         let Some(first) = copies.first_mut() else {
@@ -383,7 +386,8 @@ impl Draft {
     /// Puts a flushed copy of the file into this owner's `tmp`.
     fn copy(&mut self, number: usize, name: &str) -> Result<(), Error> {
         let (mut file, path) = self.shared.spool.create(&self.copies[number].place, name)?;
-        self.copies[number].tmp = Some(path.clone());
+        let copy = &mut self.copies[number];
+        (copy.tmp, copy.unflushed) = (Some(path.clone()), true);
         let (mut at, mut chunk) = (0, vec![0; COPY_LEN]);
         while at < self.size {
             let read = read_some(&self.file, &mut chunk, at);
@@ -392,7 +396,9 @@ impl Draft {
             at += len as u64;
         }
         self.set_mtime(&file, &path)?;
-        self.shared.spool.flush_file(&file, &path)
+        self.shared.spool.flush_file(&file, &path)?;
+        self.copies[number].unflushed = false;
+        Ok(())
     }
 
     /// Gives the file its time, once.
@@ -473,7 +479,7 @@ impl Drop for Draft {
         }
         for copy in &mut self.copies {
             if let Some(tmp) = copy.tmp.take() {
-                self.shared.left.prepared(copy.place.clone(), tmp);
+                self.shared.left.prepared(copy.place.clone(), tmp, !copy.unflushed);
             }
         }
     }

@@ -23,8 +23,8 @@ pub(super) struct Left {
 /// What is left to do.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// Prepared drafts in `tmp`, and the folders they are for: they have to be committed.
-    pub(super) prepared: Vec<(Place, PathBuf)>,
+    /// Prepared drafts in `tmp`, the folders they are for, and whether the file's flush is known not to have failed: they have to be committed.
+    pub(super) prepared: Vec<(Place, PathBuf, bool)>,
     /// Messages that are in their folders, which could not be flushed because they could not even be opened.
     pub(super) unflushed: Vec<Mark>,
     /// Files that stand for no message: they have to be removed.
@@ -32,8 +32,8 @@ pub(super) struct Work {
 }
 
 impl Left {
-    pub(super) fn prepared(&self, place: Place, path: PathBuf) {
-        self.add(|work| &mut work.prepared, (place, path));
+    pub(super) fn prepared(&self, place: Place, path: PathBuf, flushed: bool) {
+        self.add(|work| &mut work.prepared, (place, path, flushed));
     }
 
     pub(super) fn unflushed(&self, mark: Mark) {

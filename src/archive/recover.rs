@@ -1,11 +1,14 @@
 //! After a crash: what was prepared is committed, what was not is removed.
 //!
+//! Of a prepared file that another life left, nobody knows whether its flush has failed: then its octets may be in memory only, and a second flush would say
+//! that all is well. So they are written to a new file, and that one is flushed and kept.
+//!
 //! Only files with one of our names are touched, only in a `tmp` where the template puts Maildirs. Symbolic links are followed down to the
 //! folders, as delivery does (an owner, a domain or a folder may lie on another disk), never to a `tmp` or a file. A draft of another MailStore that
 //! still runs is left alone: one on this host by its process, one on another host by its age.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,7 +20,7 @@ use openssl::sha::Sha256;
 use super::error::Error;
 use super::left::Work;
 use super::maildir::{Place, Spool};
-use super::name::{self, Hash, Parsed, Prepared};
+use super::name::{self, Hash, Parsed, Prepared, Unique};
 use super::{Shared, safe};
 
 /// After this time a draft of another host belongs to nobody.
@@ -25,6 +28,9 @@ const FOREIGN_AGE_MAX_S: u64 = 7 * 24 * 60 * 60;
 /// The same for a prepared one: no session waits so long for an answer, and a mail server over the spool may clear its `tmp` after 36 hours. At worst it is
 /// kept once too often.
 const FOREIGN_PREPARED_AGE_MAX_S: u64 = 2 * 60 * 60;
+
+/// What a file system writes at once at least, octets.
+const PAGE_LEN: usize = 4096;
 
 /// What was found at start.
 #[derive(Debug, Default)]
@@ -76,20 +82,20 @@ pub(super) fn catch_up(shared: &Shared) -> Recovery {
     }
     let Some(Work { prepared, unflushed, unwanted }) = shared.left.take() else { return run.found };
     unwanted.into_iter().for_each(|path| shared.remove(path));
-    for (place, path) in prepared {
+    for (place, path, flushed) in prepared {
         if !run.found.failed.is_empty() {
-            shared.left.prepared(place, path);
+            shared.left.prepared(place, path, flushed);
             continue;
         }
         let name = path.file_name().map(OsStrExt::as_bytes).and_then(name::parse);
         let Some(wanted) = name.and_then(|name| name.prepared) else { continue };
-        if let Err(e) = run.commit(&place, &path, &wanted) {
+        if let Err(e) = run.commit(&place, &path, &wanted, flushed) {
             // What does not hold what its name says never will; what is gone was kept or removed by somebody else.
             let gone = path.try_exists().is_ok_and(|exists| !exists) && shared.spool.check_mount().is_ok();
             let again = e.kind() != io::ErrorKind::InvalidData && !gone;
             run.found.failed.push(e);
             if again {
-                shared.left.prepared(place, path);
+                shared.left.prepared(place, path, flushed);
             }
         }
     }
@@ -172,7 +178,7 @@ impl Run<'_> {
             }
             let path = tmp.join(&name);
             let done = match &parsed.prepared {
-                Some(prepared) => match self.commit(place, &path, prepared) {
+                Some(prepared) => match self.commit(place, &path, prepared, false) {
                     Err(e) if e.kind() == io::ErrorKind::InvalidData && was_never_flushed(&path, prepared) => {
                         self.remove_draft(&path)
                     }
@@ -207,15 +213,19 @@ impl Run<'_> {
         now.as_secs() < changed.saturating_add(age_max_s)
     }
 
-    fn commit(&mut self, place: &Place, path: &Path, prepared: &Prepared) -> Result<(), Error> {
+    /// `flushed`: it is known that the file's flush did not fail.
+    fn commit(&mut self, place: &Place, path: &Path, prepared: &Prepared, flushed: bool) -> Result<(), Error> {
         let file = open(path).map_err(|e| Error::new("open the draft", path, e))?;
-        let (size, hash) = measure(&file).map_err(|e| Error::new("read the draft", path, e))?;
+        let (size, hash) = measure(&file, None).map_err(|e| Error::new("read the draft", path, e))?;
         if (size, hash) != (prepared.size, prepared.hash) {
-            let cause =
-                io::Error::new(io::ErrorKind::InvalidData, "it does not hold what its name says; it stays where it is");
-            return Err(Error::new("commit the draft", path, cause));
+            return Err(not_as_named(path));
         }
-        self.shared.spool.flush_file(&file, path)?;
+        let known = self.shared.known.with(&place.maildir, |lookup| lookup.find(&hash, size).is_some());
+        let anew = match flushed || known || !self.shared.spool.flushes() {
+            true => None,
+            false => Some(Anew::of(self.shared, place, &file, path, prepared)?),
+        };
+        let from = anew.as_ref().map_or(path, |anew| &anew.path);
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             return Ok(());
         };
@@ -223,13 +233,18 @@ impl Run<'_> {
             if let Some(mark) = lookup.find(&hash, size) {
                 return Ok((true, mark));
             }
+            if known && !flushed && self.shared.spool.flushes() {
+                // It was there a moment ago: at the next start.
+                let cause = io::Error::other("the owner's other copy of the message is gone");
+                return Err(Error::new("commit the draft", path, cause));
+            }
             let to = place.leaf(prepared.outgoing).join(name);
             self.shared.spool.ensure(place)?;
-            let moved = match fs::rename(path, &to) {
+            let moved = match fs::rename(from, &to) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     self.shared.spool.forget(place);
                     self.shared.spool.ensure(place)?;
-                    fs::rename(path, &to)
+                    fs::rename(from, &to)
                 }
                 moved => moved,
             };
@@ -237,7 +252,7 @@ impl Run<'_> {
             Ok((false, lookup.insert(place, prepared.outgoing, name, &hash)))
         })?;
         self.shared.flush(&mark)?;
-        if duplicate {
+        if duplicate || anew.is_some() {
             fs::remove_file(path).map_err(|e| Error::new("remove the draft", path, e))?;
         }
         let folder = place.dir.strip_prefix(&place.maildir).unwrap_or(&place.dir);
@@ -286,6 +301,49 @@ impl Run<'_> {
     }
 }
 
+/// A flushed copy of a prepared file in the same `tmp`, a draft until it is renamed.
+struct Anew<'a> {
+    shared: &'a Shared,
+    path: PathBuf,
+    /// So long nobody takes it for one that a crash left.
+    _unique: Unique,
+}
+
+impl<'a> Anew<'a> {
+    fn of(
+        shared: &'a Shared,
+        place: &Place,
+        mut old: &File,
+        old_path: &Path,
+        prepared: &Prepared,
+    ) -> Result<Anew<'a>, Error> {
+        let unique = Unique::new();
+        let (mut file, path) = shared.spool.create(place, &unique.draft())?;
+        let anew = Anew { shared, path, _unique: unique };
+        let copied = old.rewind().and_then(|()| measure(old, Some(&mut file)));
+        let measured = copied.map_err(|e| Error::new("copy the draft to", &anew.path, e))?;
+        if measured != (prepared.size, prepared.hash) {
+            return Err(not_as_named(old_path));
+        }
+        let dated = old.metadata().and_then(|meta| file.set_modified(meta.modified()?));
+        dated.map_err(|e| Error::new("set the time of the file", &anew.path, e))?;
+        shared.spool.flush_file(&file, &anew.path)?;
+        Ok(anew)
+    }
+}
+
+impl Drop for Anew<'_> {
+    fn drop(&mut self) {
+        // Mostly it is in its folder by now.
+        self.shared.remove(std::mem::take(&mut self.path));
+    }
+}
+
+fn not_as_named(path: &Path) -> Error {
+    let cause = io::Error::new(io::ErrorKind::InvalidData, "it does not hold what its name says; it stays where it is");
+    Error::new("commit the draft", path, cause)
+}
+
 /// What was put into its place meanwhile is not followed, nor waited for.
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
@@ -298,23 +356,36 @@ fn was_never_flushed(path: &Path, prepared: &Prepared) -> bool {
     let look = || {
         let file = open(path)?;
         let size = file.metadata()?.len();
-        let mut last = [1];
-        if size > 0 {
-            file.read_exact_at(&mut last, size - 1)?;
+        if size != prepared.size {
+            return Ok(size < prepared.size);
         }
-        // What was written to in part is shorter, or filled up with zeros.
-        io::Result::Ok(size < prepared.size || size == prepared.size && last == [0])
+        // What was written to in part is shorter, or has zeros in the place of what is missing, which may be any page.
+        let (mut at, mut chunk) = (0, vec![0; 16 * PAGE_LEN]);
+        while at < size {
+            let len = chunk.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
+            file.read_exact_at(&mut chunk[..len], at)?;
+            at += len as u64;
+            let is_missing = |page: &[u8]| page.len() == PAGE_LEN && page.iter().all(|&octet| octet == 0);
+            if chunk[..len].chunks(PAGE_LEN).any(is_missing) || at == size && chunk[len - 1] == 0 {
+                return Ok(true);
+            }
+        }
+        io::Result::Ok(false)
     };
     look().unwrap_or(false)
 }
 
-fn measure(mut file: &File) -> io::Result<(u64, Hash)> {
+/// Size and hash of what is left to read, which is also written to the other file. (Octet by octet: what the system calls a copy may share what is on disk.)
+fn measure(mut file: &File, mut copy: Option<&mut File>) -> io::Result<(u64, Hash)> {
     let (mut size, mut hasher, mut chunk) = (0, Sha256::new(), vec![0; 64 * 1024]);
     loop {
         match file.read(&mut chunk) {
             Ok(0) => return Ok((size, hasher.finish())),
             Ok(len) => {
                 hasher.update(&chunk[..len]);
+                if let Some(copy) = &mut copy {
+                    copy.write_all(&chunk[..len])?;
+                }
                 size += len as u64;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

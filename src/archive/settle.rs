@@ -99,7 +99,7 @@ impl Shared {
         let finish = |mut placed: Placed| match (flushed(&placed), placed.left.take()) {
             (Ok(()), left) => Ok(self.done(Placed { left, ..placed })),
             (Err(e), Some((place, path))) => {
-                self.left.prepared(place, path);
+                self.left.prepared(place, path, true);
                 Err(e)
             }
             (Err(e), None) => {

@@ -113,16 +113,38 @@ fn a_prepared_draft_that_does_not_hold_what_it_says_is_reported_and_stays() {
     assert_eq!(spool.files(), before);
 }
 
+/// Its flush may have failed in its other life: another one would prove nothing.
+#[test]
+fn what_another_life_prepared_is_written_anew() {
+    let spool = Spool::new();
+    let message = [b'x'; 100_000];
+    let name = leave(&spool, "", &prepared_name(DEAD, name::host(), &message, ""), &message);
+    let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let old = File::options().write(true).open(spool.path(&format!("b/a/tmp/{name}"))).unwrap();
+    old.set_modified(date).unwrap();
+    let recovery = spool.archive.recover();
+    assert_eq!((recovery.kept.len(), recovery.failed.len()), (1, 0));
+    assert_eq!(spool.only_file(), format!("b/a/new/{name}"));
+    let kept = fs::metadata(spool.path(&spool.only_file())).unwrap();
+    assert_ne!(kept.ino(), old.metadata().unwrap().ino());
+    assert_eq!((kept.modified().unwrap(), kept.permissions().mode() & 0o777), (date, 0o600));
+    assert_eq!(spool.files()[&spool.only_file()], message);
+}
+
 /// A name is on disk before what it names is flushed: nobody was told of that.
 #[test]
 fn a_prepared_draft_that_was_never_flushed_is_removed() {
     let spool = Spool::new();
     let half = &MESSAGE[..MESSAGE.len() / 2];
     let zeros = [half, &vec![0; MESSAGE.len() - half.len()]].concat();
-    for content in [b"", half, &zeros] {
-        leave(&spool, "", &prepared_name(DEAD, name::host(), MESSAGE, ":2,S"), content);
+    // The middle of a longer one did not get to the disk, its end did.
+    let long = [b'x'; 300_000];
+    let mut holed = long;
+    holed[200 * 1024..204 * 1024].fill(0);
+    for (message, content) in [(MESSAGE, &b""[..]), (MESSAGE, half), (MESSAGE, &zeros), (&long, &holed)] {
+        leave(&spool, "", &prepared_name(DEAD, name::host(), message, ":2,S"), content);
         let recovery = spool.archive.recover();
-        assert_eq!((recovery.removed, recovery.kept.len(), recovery.failed.len()), (1, 0, 0), "{content:?}");
+        assert_eq!((recovery.removed, recovery.kept.len(), recovery.failed.len()), (1, 0, 0), "{}", content.len());
         assert!(spool.files().is_empty());
     }
 }
