@@ -113,14 +113,14 @@ impl Known {
     /// # Errors
     /// Also where a flush that covered this message failed before, in another session: a second one would prove nothing.
     pub(super) fn flush(&self, spool: &Spool, mark: &Mark) -> Result<(), Error> {
-        let (dir, upto) = {
+        let (dir, before, upto) = {
             let seen = lock(&mark.seen);
             let leaf = &seen.leaves[mark.leaf];
             leaf.check(mark.change, &seen.maildir)?;
             if leaf.flushed >= mark.change {
                 return Ok(());
             }
-            (seen.maildir.join(&leaf.path), leaf.changes)
+            (seen.maildir.join(&leaf.path), leaf.flushed, leaf.changes)
         };
         spool.anchor(&mark.place)?;
         let flushed = spool.flush_dir(&dir);
@@ -134,7 +134,7 @@ impl Known {
             }
             Err(e) => {
                 if !e.is_before_flush() {
-                    seen.distrust(mark.leaf, upto);
+                    seen.distrust(mark.leaf, before, upto);
                 }
                 Err(e)
             }
@@ -186,7 +186,9 @@ impl Known {
     /// As if flushing all up to this message had failed.
     #[cfg(test)]
     pub(super) fn fail_flush(&self, mark: &Mark) {
-        lock(&mark.seen).distrust(mark.leaf, mark.change);
+        let mut seen = lock(&mark.seen);
+        let before = seen.leaves[mark.leaf].flushed;
+        seen.distrust(mark.leaf, before, mark.change);
     }
 
     #[cfg(test)]
@@ -329,7 +331,7 @@ mod tests {
             let mark = mailbox.put(owner, 1);
             match owner {
                 // A flush failed: what was put there must not be believed again.
-                "b" => lock(&mark.seen).distrust(mark.leaf, mark.change),
+                "b" => mailbox.known.fail_flush(&mark),
                 _ => mailbox.known.flush(&mailbox.spool, &mark).unwrap(),
             }
         }
@@ -395,7 +397,7 @@ mod tests {
         let early = mailbox.put("a", 1);
         mailbox.known.flush(&mailbox.spool, &early).unwrap();
         let (first, second) = (mailbox.put("a", 2), mailbox.put("a", 3));
-        lock(&first.seen).distrust(first.leaf, second.change);
+        mailbox.known.fail_flush(&second);
         // Those that were on disk before stay known; those that were not are kept anew.
         mailbox.known.flush(&mailbox.spool, &early).unwrap();
         assert!(mailbox.known.flush(&mailbox.spool, &first).is_err());
@@ -405,6 +407,40 @@ mod tests {
         mailbox.known.flush(&mailbox.spool, &anew).unwrap();
         assert!(mailbox.has("a", 2));
         assert!(mailbox.known.flush(&mailbox.spool, &second).is_err());
+    }
+
+    #[test]
+    fn what_was_seen_again_while_its_flush_failed_is_distrusted_too() {
+        let mailbox = Mailbox::new(100);
+        let early = mailbox.put("a", 1);
+        mailbox.known.flush(&mailbox.spool, &early).unwrap();
+        // The folder is looked through between the flush and its failure.
+        let victim = mailbox.put("a", 2);
+        let imported = early.place.maildir.join(super::super::seen::IMPORTED);
+        fs::write(imported, b"").unwrap();
+        assert!(!mailbox.has("a", 9) && mailbox.has("a", 2));
+        mailbox.known.fail_flush(&victim);
+        assert!(!mailbox.has("a", 2));
+        assert!(mailbox.known.flush(&mailbox.spool, &victim).is_err());
+        // And so that nothing is known of it when it fails.
+        let other = mailbox.put("b", 1);
+        lock(&other.seen).forget_names();
+        mailbox.known.fail_flush(&other);
+        assert!(!mailbox.has("b", 1));
+        lock(&other.seen).forget_names();
+        assert!(!mailbox.has("b", 1));
+        let anew = mailbox.put("b", 1);
+        mailbox.known.flush(&mailbox.spool, &anew).unwrap();
+        lock(&other.seen).forget_names();
+        assert!(mailbox.has("b", 1));
+    }
+
+    #[test]
+    fn what_there_was_no_room_to_remember_is_distrusted_too() {
+        let mailbox = Mailbox::new(6);
+        let marks: Vec<Mark> = (0..30).map(|hash| mailbox.put("a", hash)).collect();
+        mailbox.known.fail_flush(&marks[29]);
+        assert!((0..30).all(|hash| !mailbox.has("a", hash)));
     }
 
     #[test]

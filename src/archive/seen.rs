@@ -52,10 +52,14 @@ pub(super) struct Leaf {
     pub(super) path: PathBuf,
     /// How many names have come there, as far as we know.
     pub(super) changes: u64,
+    /// Which of them stands for all that was found there at the last look.
+    scanned: u64,
     /// All changes up to here are on disk.
     pub(super) flushed: u64,
     /// Changes behind the first and up to the second were not flushed, and never will be for sure.
     failed: (u64, u64),
+    /// A flush failed while not all names in it were known: whatever is found there may be what it was about.
+    doubtful: bool,
 }
 
 impl Leaf {
@@ -160,11 +164,17 @@ impl Seen {
                 let leaf = self.leaf(&folder.join(sub));
                 self.leaves[leaf].changes += 1;
                 let change = self.leaves[leaf].changes;
+                self.leaves[leaf].scanned = change;
                 let dir = self.maildir.join(&self.leaves[leaf].path);
-                readable &= for_each_name(&dir, |name| {
+                let doubtful = self.leaves[leaf].doubtful;
+                let whole = for_each_name(&dir, |name| {
                     let Some((at, its_hash)) = name::find_hash(name) else {
                         return;
                     };
+                    if doubtful {
+                        self.suspects.insert(key(&its_hash));
+                        return;
+                    }
                     if let Some((_, size)) = wanted.filter(|(hash, _)| its_hash == **hash) {
                         let path = dir.join(OsStr::from_bytes(name));
                         if found.is_some() || !stands(&path, size) {
@@ -176,6 +186,8 @@ impl Seen {
                         self.remember(&its_hash, leaf, change, name, at);
                     }
                 });
+                self.leaves[leaf].doubtful = doubtful && !whole;
+                readable &= whole;
             }
         }
         self.loaded = readable;
@@ -207,15 +219,26 @@ impl Seen {
         }
         let number = self.leaves.len();
         self.leaf_numbers.insert(path.to_path_buf(), number);
-        self.leaves.push(Leaf { path: path.to_path_buf(), changes: 0, flushed: 0, failed: (0, 0) });
+        self.leaves.push(Leaf {
+            path: path.to_path_buf(),
+            changes: 0,
+            scanned: 0,
+            flushed: 0,
+            failed: (0, 0),
+            doubtful: false,
+        });
         number
     }
 
-    /// A flush of this leaf's changes up to `upto` failed.
-    pub(super) fn distrust(&mut self, number: usize, upto: u64) {
+    /// A flush of this leaf's changes behind `from`, which were on disk before it began, and up to `upto` failed.
+    ///
+    /// What it was about may have been seen again meanwhile, and have the number of that look now: then it concerns all up to there.
+    pub(super) fn distrust(&mut self, number: usize, from: u64, upto: u64) {
+        let all_known = self.loaded && self.complete;
         let leaf = &mut self.leaves[number];
-        let from = if leaf.failed.1 == 0 { leaf.flushed } else { leaf.failed.0.min(leaf.flushed) };
-        leaf.failed = (from, leaf.failed.1.max(upto));
+        leaf.doubtful |= !all_known;
+        let from = if leaf.failed.1 == 0 { from } else { leaf.failed.0.min(from) };
+        leaf.failed = (from, leaf.failed.1.max(upto).max(leaf.scanned));
         let failed = leaf.failed;
         let is_suspect = |change: u64| change > failed.0 && change <= failed.1;
         self.names.forget(number, is_suspect, |key| {
