@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::name::{self, Hash};
 use super::safe;
 
-/// What a name costs that is remembered as it is, in names of ours.
+/// What a name costs that is remembered as it is, or a form, in names of ours.
 const ODD_COST: usize = 4;
 
 /// See the module.
@@ -70,7 +70,7 @@ pub(super) fn key(hash: &Hash) -> u64 {
 impl Index {
     /// What it costs, in names of ours.
     pub(super) fn cost(&self) -> usize {
-        self.names.len() + self.odd.len() * ODD_COST
+        self.names.len() + (self.odd.len() + self.forms.len()) * ODD_COST
     }
 
     pub(super) fn contains(&self, hash: &Hash) -> bool {
@@ -218,10 +218,21 @@ mod tests {
         ] {
             let found = put(&mut index, 3, 2, 9, &name).expect("what was put in");
             assert_eq!((found.leaf, found.change, found.name), (2, 9, name.clone().into_bytes()));
-            assert_eq!(index.cost(), number, "{name}");
+            let forms = index.forms.len() * ODD_COST;
+            assert_eq!(index.cost() - forms, number, "{name}");
         }
         assert!(index.contains(&hash(3)) && !index.contains(&hash(4)));
         assert_eq!(index.find(&hash(4), 77), None);
+    }
+
+    #[test]
+    fn each_form_costs_once() {
+        let mut index = Index::default();
+        for number in 0..30 {
+            let name = format!("1.M000000P1Q1.h{},S=77,H={}", number / 10, safe::hex(&hash(number)));
+            put(&mut index, number, 0, 0, &name);
+        }
+        assert_eq!(index.cost(), 30 + 3 * ODD_COST);
     }
 
     #[test]
