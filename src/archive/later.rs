@@ -4,10 +4,10 @@
 //! fetched once more.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::Owner;
 use super::known::lock;
 use super::notes::Message;
 
@@ -22,45 +22,45 @@ pub(super) type Waiting = Vec<(String, Message)>;
 pub(super) struct Later {
     /// Whether there are any: asked for often.
     any: AtomicBool,
-    by_maildir: Mutex<HashMap<PathBuf, Waiting>>,
+    by_owner: Mutex<HashMap<Owner, Waiting>>,
 }
 
 impl Later {
     /// What is to be written now, if that is enough.
-    pub(super) fn add(&self, maildir: &Path, key: &str, message: Message) -> Option<Waiting> {
-        let mut all = lock(&self.by_maildir);
+    pub(super) fn add(&self, owner: &Owner, key: &str, message: Message) -> Option<Waiting> {
+        let mut all = lock(&self.by_owner);
         self.any.store(true, Ordering::Relaxed);
-        if let Some(waiting) = all.get_mut(maildir) {
+        if let Some(waiting) = all.get_mut(owner) {
             waiting.push((key.to_owned(), message));
-            return if waiting.len() < WAITING_MAX { None } else { all.remove(maildir) };
+            return if waiting.len() < WAITING_MAX { None } else { all.remove(owner) };
         }
-        all.insert(maildir.to_path_buf(), vec![(key.to_owned(), message)]);
+        all.insert(owner.clone(), vec![(key.to_owned(), message)]);
         None
     }
 
     /// The message that was noted last under this key, if that waits here.
-    pub(super) fn find(&self, maildir: &Path, key: &str) -> Option<Message> {
+    pub(super) fn find(&self, owner: &Owner, key: &str) -> Option<Message> {
         if !self.any.load(Ordering::Relaxed) {
             return None;
         }
-        let all = lock(&self.by_maildir);
-        let (_, message) = all.get(maildir)?.iter().rfind(|(its, _)| its == key)?;
+        let all = lock(&self.by_owner);
+        let (_, message) = all.get(owner)?.iter().rfind(|(its, _)| its == key)?;
         Some(*message)
     }
 
     /// All of this owner's, which do not wait here any more.
-    pub(super) fn take(&self, maildir: &Path) -> Option<Waiting> {
+    pub(super) fn take(&self, owner: &Owner) -> Option<Waiting> {
         if !self.any.load(Ordering::Relaxed) {
             return None;
         }
-        lock(&self.by_maildir).remove(maildir)
+        lock(&self.by_owner).remove(owner)
     }
 
     /// All.
-    pub(super) fn take_all(&self) -> HashMap<PathBuf, Waiting> {
+    pub(super) fn take_all(&self) -> HashMap<Owner, Waiting> {
         if !self.any.swap(false, Ordering::Relaxed) {
             return HashMap::new();
         }
-        std::mem::take(&mut *lock(&self.by_maildir))
+        std::mem::take(&mut *lock(&self.by_owner))
     }
 }

@@ -33,7 +33,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -151,14 +151,17 @@ impl Archive {
 
     /// Tries again what the disk did not let us bring to its end, in a session that is over by now: above all prepared drafts that could not be moved to
     /// their folders. To be called every few seconds; costs nothing where there is nothing to do. What fails again is in
-    /// [`Recovery::failed`], and is tried the next time.
+    /// [`Recovery::failed`], and is tried the next time. Also writes the notes that wait (see [`Archive::note_soon`]); those that cannot be written are given up,
+    /// and told in [`Recovery::unnoted`].
     pub fn catch_up(&self) -> Recovery {
         if let Some(since) = Instant::now().checked_sub(UNUSED_MAX) {
             self.shared.known.forget_unused(since);
         }
         let mut found = recover::catch_up(&self.shared);
-        for (maildir, notes) in self.shared.later.take_all() {
-            found.failed.extend(self.shared.write_notes(&maildir, &notes).err());
+        for (owner, notes) in self.shared.later.take_all() {
+            if let Err(e) = self.shared.write_notes(&owner, &notes) {
+                found.unnoted.push((owner, e));
+            }
         }
         found
     }
@@ -202,7 +205,7 @@ impl Archive {
         let failed = |(owner, notes): (&Owner, Vec<_>)| {
             let maildir = self.shared.maildir(owner);
             // Those that wait are older.
-            let waiting = self.shared.later.take(&maildir).unwrap_or_default();
+            let waiting = self.shared.later.take(owner).unwrap_or_default();
             let waiting = waiting.iter().map(|(key, message)| (key.as_str(), *message));
             let error = all.add(spool, &maildir, &waiting.chain(notes).collect::<Vec<_>>()).err()?;
             Some((owner.clone(), error))
@@ -216,9 +219,9 @@ impl Archive {
     /// The owner's notes could not be written now. The message is kept all the same.
     pub fn note_soon(&self, key: &str, kept: &Kept) -> Result<(), Error> {
         let Some(hash) = name::unhex(kept.hash.as_bytes()) else { return Ok(()) };
-        let maildir = self.shared.maildir(&kept.destination.owner);
-        match self.shared.later.add(&maildir, key, Message { size: kept.size, hash }) {
-            Some(notes) => self.shared.write_notes(&maildir, &notes),
+        let owner = &kept.destination.owner;
+        match self.shared.later.add(owner, key, Message { size: kept.size, hash }) {
+            Some(notes) => self.shared.write_notes(owner, &notes),
             None => Ok(()),
         }
     }
@@ -228,8 +231,7 @@ impl Archive {
     /// # Errors
     /// They could not be written.
     pub fn write_notes(&self, owner: &Owner) -> Result<(), Error> {
-        let maildir = self.shared.maildir(owner);
-        self.shared.later.take(&maildir).map_or(Ok(()), |notes| self.shared.write_notes(&maildir, &notes))
+        self.shared.later.take(owner).map_or(Ok(()), |notes| self.shared.write_notes(owner, &notes))
     }
 
     /// Whether the message that was noted last under this key lies in the owner's Maildir, on disk. False wherever anything is unclear. Makes nothing
@@ -237,7 +239,7 @@ impl Archive {
     pub fn has(&self, owner: &Owner, key: &str) -> bool {
         let Shared { spool, known, notes, later, .. } = &*self.shared;
         let maildir = self.shared.maildir(owner);
-        let Some(Message { size, hash }) = later.find(&maildir, key).or_else(|| notes.find(&maildir, key)) else {
+        let Some(Message { size, hash }) = later.find(owner, key).or_else(|| notes.find(&maildir, key)) else {
             return false;
         };
         // Another session, or another host, may have put it there a moment ago: it counts once its folder is flushed, as a duplicate does.
@@ -265,9 +267,9 @@ impl Shared {
         place
     }
 
-    fn write_notes(&self, maildir: &Path, notes: &Waiting) -> Result<(), Error> {
+    fn write_notes(&self, owner: &Owner, notes: &Waiting) -> Result<(), Error> {
         let notes: Vec<_> = notes.iter().map(|(key, message)| (key.as_str(), *message)).collect();
-        self.notes.add(&self.spool, maildir, &notes)
+        self.notes.add(&self.spool, &self.maildir(owner), &notes)
     }
 
     /// The marked message's folder is on disk; where it could not even be opened, later.

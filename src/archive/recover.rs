@@ -21,7 +21,7 @@ use super::error::Error;
 use super::left::Work;
 use super::maildir::{Place, Spool};
 use super::name::{self, Hash, Parsed, Prepared, Unique};
-use super::{Shared, safe};
+use super::{Owner, Shared, safe};
 
 /// After this time a draft of another host belongs to nobody.
 const FOREIGN_AGE_MAX_S: u64 = 7 * 24 * 60 * 60;
@@ -41,6 +41,8 @@ pub struct Recovery {
     pub removed: u64,
     /// What could not be done, or does not hold what its name says. Nothing was lost by it: the files are where they were.
     pub failed: Vec<Error>,
+    /// Whose notes could not be written, and why ([`super::Archive::catch_up`] only). They are not tried again: the messages are kept, and may be fetched once more.
+    pub unnoted: Vec<(Owner, Error)>,
 }
 
 /// A prepared draft that recovery committed.

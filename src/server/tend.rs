@@ -58,12 +58,19 @@ impl Drop for Tending {
 }
 
 /// `told`: what could not be done the last time. The same again is not news.
-fn catch_up(archive: &Archive, told: &mut Vec<String>) {
+pub(super) fn catch_up(archive: &Archive, told: &mut Vec<String>) {
     let found = archive.catch_up();
-    let failed: Vec<String> = found.failed.iter().map(ToString::to_string).collect();
+    let mut failed: Vec<String> = found.failed.iter().map(ToString::to_string).collect();
     super::tell_kept(&found);
     for e in failed.iter().filter(|e| !told.contains(e)) {
         log::error!("recovery: {e}");
+    }
+    for (owner, e) in &found.unnoted {
+        let what = format!("owner={owner} reason={e}");
+        if !told.contains(&what) {
+            log::warn!("not noted owner={owner} reason={e}; the messages are kept, and may be fetched once more");
+        }
+        failed.push(what);
     }
     *told = failed;
 }

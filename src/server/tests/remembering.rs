@@ -182,6 +182,29 @@ fn a_note_that_cannot_be_written_is_told_once_and_changes_nothing() {
 }
 
 #[test]
+fn a_note_that_cannot_be_written_later_is_told_as_any_other() {
+    let rig = Rig::new(OnArchiveFailure::Refuse);
+    fs::create_dir_all(rig.notes()).unwrap();
+    let archive = archive(rig.spool.path());
+    let mut told_before = Vec::new();
+    let told = capture(|| {
+        for _ in 0..2 {
+            let mut draft = archive.begin(&[destination(ANN)]).unwrap();
+            draft.append(b"x").unwrap();
+            let kept = archive.keep_all(vec![draft]).remove(0).unwrap().remove(0);
+            archive.note_soon("a key", &kept).unwrap();
+            super::super::tend::catch_up(&archive, &mut told_before);
+        }
+    });
+    let told: Vec<&String> =
+        told.iter().filter(|line| line.contains("not noted ") || line.contains("recovery")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let begin = format!("WARN not noted owner={ANN} reason=cannot note what was kept in ");
+    let end = "; the messages are kept, and may be fetched once more";
+    assert!(told[0].starts_with(&begin) && told[0].ends_with(end), "{told:?}");
+}
+
+#[test]
 fn what_is_kept_one_by_one_is_noted_when_the_session_ends() {
     let mut rig = Rig::new(OnArchiveFailure::Refuse);
     for number in 0..3_u32 {
