@@ -22,7 +22,7 @@ use crate::net::relay::{Wire, Wired};
 use crate::protocol::{DraftId, Origin, Refused};
 
 /// Finished drafts that wait for `settle` at most: each holds a file open.
-const UNSETTLED_MAX: usize = 64;
+const UNSETTLED_MAX: usize = 32;
 /// And so many octets in them: to flush them must not take long.
 const UNSETTLED_OCTETS_MAX: u64 = 32 << 20;
 
