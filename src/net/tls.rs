@@ -128,6 +128,12 @@ impl Connector {
     }
 }
 
+/// Forgets errors that another session may have left in this thread: OpenSSL keeps them for each thread, and takes what is there for the cause of what
+/// happens next.
+pub fn forget_errors() {
+    drop(ErrorStack::get());
+}
+
 fn plain(stream: Stream) -> Result<Socket, String> {
     stream.into_socket().ok_or_else(|| "TLS is on already".to_owned())
 }

@@ -27,7 +27,7 @@ use crate::config::TlsMode;
 use crate::net::relay::Connections;
 use crate::net::stream::Stream;
 use crate::net::wait::Until;
-use crate::net::{dial, relay};
+use crate::net::{dial, relay, tls};
 use crate::protocol::{End, Protocol};
 
 /// To sleep on; enough to work on, where there is no other thread to be had. Less than a quarter of [`STACK`]: the C library gives the stack of a thread that has
@@ -211,6 +211,7 @@ impl Session {
 
     /// None: it is quiet.
     fn go_on(&mut self) -> Option<End> {
+        tls::forget_errors();
         if let Stage::New(_) = self.stage {
             let Stage::New(tcp) = mem::replace(&mut self.stage, Stage::Over) else { return None };
             self.proxy.counters.sessions.add(1);
