@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use crate::floor;
 use crate::load::{Sample, Session, Task, Work, logins, noops};
@@ -126,7 +127,8 @@ pub(crate) fn idle(row: &Row, which: &Which, stage: &Stage<'_>, client: &Client,
     };
     // What the first session costs, once and for all, is no session's.
     open(0)?.close()?;
-    let before = settled_pss_kib(pid)?;
+    let pause = Duration::from_millis(if run == Run::Quick { 500 } else { 3000 });
+    let before = settled_pss_kib(pid, pause)?;
     let mut sessions = Vec::new();
     let mut figures = Figures::new();
     let steps: &[(&str, usize)] = match run {
@@ -147,7 +149,7 @@ pub(crate) fn idle(row: &Row, which: &Which, stage: &Stage<'_>, client: &Client,
                 .collect::<Outcome<Vec<_>>>()
         })?;
         sessions.extend(more.into_iter().flatten());
-        figures.insert(name, settled_pss_kib(pid)?.saturating_sub(before) as f64 / sessions.len() as f64);
+        figures.insert(name, settled_pss_kib(pid, pause)?.saturating_sub(before) as f64 / sessions.len() as f64);
     }
     Ok(Some(figures))
 }
