@@ -38,6 +38,8 @@ pub const QUEUE_HARD: usize = 1024 * 1024;
 pub const INPUT_MAX: usize = 64 * 1024;
 /// How long a session that always has something to do goes without a look at its limits and at the stop pipe.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// For so many turns after the login the stack is overwritten, too.
+const TURNS_TO_CLEAR: u32 = 4;
 /// A handshake in the middle of a session.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For [`Settings::client_closed_wait`].
@@ -264,6 +266,7 @@ struct Pump<'a, 'b> {
 impl Pump<'_, '_> {
     /// None: it rests.
     fn pump(&mut self) -> Option<End> {
+        let mut turns_to_clear = TURNS_TO_CLEAR;
         loop {
             let identified = self.host.identified();
             let mut progress = false;
@@ -279,9 +282,11 @@ impl Pump<'_, '_> {
             }
             if progress {
                 self.connections.repose.wake();
-                if !identified {
-                    overwrite_stack();
-                }
+            }
+            // Registers keep what passed through them: it may be saved to the stack in a turn in which nothing passed, and in those right after the login.
+            turns_to_clear = if identified { turns_to_clear.saturating_sub(1) } else { TURNS_TO_CLEAR };
+            if turns_to_clear > 0 {
+                overwrite_stack();
             }
             // Two peers that are always faster than we are would keep us from ever looking.
             if !progress || self.connections.last_look.elapsed() >= LOOK_EVERY {
