@@ -66,6 +66,11 @@ pub fn escape(bytes: &[u8]) -> String {
     escape_but(bytes, &[])
 }
 
+/// The same, to the end of another text.
+pub fn escape_to(out: &mut String, bytes: &[u8]) {
+    put_escaped(out, ESCAPED_LEN_MAX, bytes, &[]);
+}
+
 /// A peer's sentence in double quotes, as [`escape`] but for blanks, which stay: for the end of a log line. No `=` stays: who searches the log
 /// for ` owner=` finds what we said, and nobody else.
 pub fn quote(text: &[u8]) -> String {
@@ -82,8 +87,13 @@ fn escape_but(bytes: &[u8], plain: &[u8]) -> String {
 }
 
 fn escape_up_to(len_max: usize, bytes: &[u8], plain: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().min(len_max) + 3);
+    put_escaped(&mut out, len_max, bytes, plain);
+    out
+}
+
+fn put_escaped(out: &mut String, len_max: usize, bytes: &[u8], plain: &[u8]) {
     let shown = &bytes[..bytes.len().min(len_max)];
-    let mut out = String::with_capacity(shown.len() + 3);
     for &byte in shown {
         if byte.is_ascii_graphic() && byte != b'\\' && byte != b'"' || plain.contains(&byte) {
             out.push(char::from(byte));
@@ -94,7 +104,6 @@ fn escape_up_to(len_max: usize, bytes: &[u8], plain: &[u8]) -> String {
     if shown.len() < bytes.len() {
         out.push_str("...");
     }
-    out
 }
 
 /// `1 session`, `2 sessions`.

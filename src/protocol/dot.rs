@@ -31,14 +31,15 @@
 //!
 //! Never fails, holds back at most two bytes (`.` and CR), allocates nothing.
 
+use memchr::memchr;
+
 /// The bytes that end the data, without the CRLF before them, which belongs to the message.
 pub const TERMINATOR: &[u8] = b".\r\n";
 
 /// What [`Unstuffer::step`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A piece of the message: `raw` as it crosses the wire, to be forwarded as it is, and `message` as it is to be kept. Either, not both,
-    /// may be empty. May hold up to two bytes of earlier calls that turned out to be data.
+    /// A piece of the message: `raw` as it crosses the wire, to be forwarded as it is, and `message` as it is to be kept, which may be empty. May hold up to two bytes of earlier calls that turned out to be data.
     Data { raw: &'a [u8], message: &'a [u8] },
     /// The data has ended, the bytes behind are not part of it. Its [`TERMINATOR`] was in no [`Event::Data`].
     End,
@@ -97,10 +98,7 @@ impl Unstuffer {
         let Some(&first) = bytes.first() else { return (0, Event::Held) };
         match (self.state, first) {
             (State::Ended, _) => (0, Event::End),
-            (State::LineStart, b'.') => {
-                self.state = State::Dot;
-                (1, Event::Held)
-            }
+            (State::LineStart, b'.') => self.line_of_a_dot(bytes),
             (State::Dot, b'\r') => {
                 self.state = State::DotCr;
                 (1, Event::Held)
@@ -135,37 +133,87 @@ impl Unstuffer {
         }
     }
 
+    /// A line that starts with a dot: all of what is seen in the most usual cases, else one byte after the other.
+    fn line_of_a_dot<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
+        match bytes[1..] {
+            [b'\r', b'\n', ..] => {
+                self.state = State::Ended;
+                (TERMINATOR.len(), Event::End)
+            }
+            [] | [b'\r' | b'\n' | 0, ..] => {
+                self.state = State::Dot;
+                (1, Event::Held)
+            }
+            [..] => {
+                self.state = State::Text;
+                let len = 1 + self.same(&bytes[1..]);
+                (len, Event::Data { raw: &bytes[..len], message: &bytes[1..len] })
+            }
+        }
+    }
+
     fn dubious(&mut self, what: &'static str) -> (usize, Event<'static>) {
         self.strict = false;
         (0, Event::Dubious(what))
     }
 
-    /// The longest piece in which wire and message are the same: up to the next dot that starts a line, in strict mode also up to
-    /// the byte behind a dot that starts a lax line. Looks at dots only, not at lines: they are rarer in any kind of mail.
     fn run<'a>(&mut self, bytes: &'a [u8]) -> (usize, Event<'a>) {
-        let mut scanned = 0;
-        while let Some(at) = find(b'.', &bytes[scanned..]) {
-            let dot = scanned + at;
+        let len = self.same(bytes);
+        (len, Event::Data { raw: &bytes[..len], message: &bytes[..len] })
+    }
+
+    /// Takes the longest piece in which wire and message are the same: up to the next dot that starts a line, in strict mode also up to
+    /// the byte behind a dot that starts a lax line.
+    fn same(&mut self, bytes: &[u8]) -> usize {
+        let mut next = bytes.starts_with(b".").then_some(0).or_else(|| dot_behind_control(bytes, 1));
+        while let Some(dot) = next {
             match after(self.state, &bytes[..dot]) {
                 State::LineStart => {
                     self.state = State::LineStart;
-                    return taken(bytes, dot);
+                    return dot;
                 }
                 State::Lax | State::Cr if self.strict => {
                     self.state = State::LaxDot;
-                    return taken(bytes, dot + 1);
+                    return dot + 1;
                 }
-                _ => scanned = dot + 1,
+                _ => next = dot_behind_control(bytes, dot + 1),
             }
         }
         self.state = after(self.state, bytes);
-        taken(bytes, bytes.len())
+        bytes.len()
     }
 }
 
-fn taken(bytes: &[u8], len: usize) -> (usize, Event<'_>) {
-    let data = &bytes[..len];
-    (len, Event::Data { raw: data, message: data })
+/// The first dot, not before `from` (which is not 0), behind an octet that is no higher than CR: all that ends a line to anybody is among these. Looks
+/// at dots only, not at lines: they are rarer in any kind of mail.
+fn dot_behind_control(bytes: &[u8], from: usize) -> Option<usize> {
+    const WINDOW: usize = 1024;
+    let mut at = from;
+    while at < bytes.len() {
+        let end = bytes.len().min(at + WINDOW);
+        // What is large has none mostly: base64.
+        if let Some(first) = memchr(b'.', &bytes[at..end])
+            && let Some(found) = in_blocks(bytes, at + first, end)
+        {
+            return Some(found);
+        }
+        at = end;
+    }
+    None
+}
+
+/// The same in a text full of dots: blocks that the compiler can look through at once, then the bytes of one.
+fn in_blocks(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let is_it = |byte: u8, before: u8| (byte == b'.') & (before <= b'\r');
+    let mut at = from;
+    for (block, before) in bytes[from..end].chunks_exact(BLOCK).zip(bytes[from - 1..end].chunks_exact(BLOCK)) {
+        if block.iter().zip(before).fold(false, |found, (&byte, &before)| found | is_it(byte, before)) {
+            break;
+        }
+        at += BLOCK;
+    }
+    (at..end).find(|&at| is_it(bytes[at], bytes[at - 1]))
 }
 
 /// The state behind these bytes of data, read from their end. Dots are text here.
@@ -186,19 +234,6 @@ fn after(before: State, bytes: &[u8]) -> State {
         State::LaxDot => State::Text,
         state => state,
     }
-}
-
-/// The first place of a byte: blocks that the compiler can look through at once, then the bytes of the block.
-fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 32;
-    let mut at = 0;
-    for block in bytes.chunks_exact(BLOCK) {
-        if block.iter().fold(false, |found, &b| found | (b == byte)) {
-            break;
-        }
-        at += BLOCK;
-    }
-    bytes[at..].iter().position(|&b| b == byte).map(|within| at + within)
 }
 
 #[cfg(test)]
@@ -527,18 +562,6 @@ mod tests {
             prop_assert_eq!(&outcome.raw, &wire[..len]);
             prop_assert_eq!(outcome.end, Some(wire.len()));
             prop_assert_eq!(outcome.dubious, None);
-        }
-    }
-
-    #[test]
-    fn find_is_position() {
-        for len in 0..100 {
-            for at in 0..len {
-                let mut bytes = vec![b'a'; len];
-                bytes[at] = b'.';
-                assert_eq!(find(b'.', &bytes), Some(at));
-            }
-            assert_eq!(find(b'.', &vec![b'a'; len]), None);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Lines of a stream that may arrive in any pieces. A line ends at LF; the CR before it, if any, belongs to the ending.
 
+use super::{Host, Side, overwrite};
+
 /// Collects one line at a time; holds at most `line_len_max` bytes.
 #[derive(Debug)]
 pub struct LineBuffer {
@@ -48,6 +50,15 @@ impl LineBuffer {
         trim_ending(&self.buffer)
     }
 
+    /// Sends the line to that side, its ending made CRLF whatever it was.
+    pub(super) fn forward(&self, to: Side, host: &mut dyn Host) {
+        if self.buffer.ends_with(b"\r\n") {
+            return host.send(to, &self.buffer);
+        }
+        host.send(to, self.text());
+        host.send(to, b"\r\n");
+    }
+
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
@@ -61,8 +72,7 @@ impl LineBuffer {
 
     /// Forgets the line, overwriting it: it may have held a credential.
     pub fn clear(&mut self) {
-        self.buffer.fill(0);
-        std::hint::black_box(&self.buffer);
+        overwrite(&mut self.buffer);
         self.buffer.clear();
         if self.buffer.capacity() > 4096 {
             self.buffer = Vec::new();

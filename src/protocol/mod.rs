@@ -21,6 +21,8 @@ use std::time::Duration;
 use crate::archive::{Destination, Owner};
 use crate::logging::escape_whole;
 
+use secret::overwrite;
+
 pub use secret::Secret;
 
 /// Which of the two peers: the one that connected to us, or the real server that we connected to.

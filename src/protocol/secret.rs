@@ -32,10 +32,15 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.fill(0);
-        // The buffer is never read again: without this the compiler may leave the overwriting out.
-        std::hint::black_box(&self.0);
+        overwrite(&mut self.0);
     }
+}
+
+/// Nothing of it stays.
+pub(super) fn overwrite(octets: &mut [u8]) {
+    octets.fill(0);
+    // They may never be read again: without this the compiler may leave the overwriting out.
+    std::hint::black_box(octets);
 }
 
 impl fmt::Debug for Secret {

@@ -1,5 +1,7 @@
 //! What a client's line asks for, as far as it decides how its reply is framed and what it means (RFC 1939, 2449, 5034, 6856).
 
+use std::borrow::Cow;
+
 use super::super::Secret;
 use super::super::sasl::{Exchange, Mechanism, Rejected};
 
@@ -28,15 +30,30 @@ pub(super) enum Command {
 /// Which message, as the client put it.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// To be repeated in commands of ours: whatever the server makes of it, it makes the same of it in these.
-    pub(super) text: Vec<u8>,
     /// None where the text is anything but a plain number.
     pub(super) number: Option<u32>,
+    /// That text.
+    other: Vec<u8>,
 }
 
 impl Target {
-    fn new(text: &[u8]) -> Option<Target> {
-        (text.len() <= TARGET_LEN_MAX).then(|| Target { text: text.to_vec(), number: number(text) })
+    pub(super) fn new(text: &[u8]) -> Option<Target> {
+        let number = number(text);
+        let other = || if number.is_some() { Vec::new() } else { text.to_vec() };
+        (text.len() <= TARGET_LEN_MAX).then(|| Target { number, other: other() })
+    }
+
+    /// To be repeated in commands of ours: whatever the server makes of it, it makes the same of it in these.
+    pub(super) fn text(&self) -> Cow<'_, [u8]> {
+        match self.number {
+            Some(number) => Cow::Owned(number.to_string().into_bytes()),
+            None => Cow::Borrowed(&self.other),
+        }
+    }
+
+    /// There is nothing where it should stand.
+    pub(super) fn is_missing(&self) -> bool {
+        self.number.is_none() && self.other.is_empty()
     }
 }
 
@@ -196,7 +213,7 @@ mod tests {
         assert!(matches!(forwarded(" UIDL"), Ask::Uids));
         assert!(matches!(forwarded("UIDL\t1"), Ask::Uid(target) if target.number == Some(1)));
         assert!(
-            matches!(forwarded("DELE  1 "), Ask::Delete(target) if target.number == Some(1) && target.text == b"1")
+            matches!(forwarded("DELE  1 "), Ask::Delete(target) if target.number == Some(1) && *target.text() == *b"1")
         );
         assert!(matches!(forwarded("TOP 1 999999"), Ask::Preview(_, 999_999)));
         assert!(matches!(forwarded("top 12  +1x"), Ask::Preview(target, 1) if target.number == Some(12)));
@@ -227,7 +244,9 @@ mod tests {
             let long = format!("{verb} {}1", "0".repeat(40));
             assert!(matches!(parse(long.as_bytes(), true), Command::Refuse(_)));
         }
-        assert!(matches!(forwarded("DELE 1 2"), Ask::Delete(Target { text, number: None }) if text == b"1 2"));
+        assert!(
+            matches!(forwarded("DELE 1 2"), Ask::Delete(target) if target.number.is_none() && *target.text() == *b"1 2")
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ use self::top::LINES_DUE;
 use super::line::LineBuffer;
 use super::sasl::Rejected;
 use super::{End, Farewell, Host, Protocol, Side};
-use crate::archive::Owner;
+use crate::archive::{Destination, Owner};
 use crate::config::TlsMode;
 
 /// Octets of a command: SASL messages (tokens, tickets) are the long ones.
@@ -97,8 +97,11 @@ pub struct Pop3 {
     client_turn: bool,
     /// The name of the last `USER` that the server did not refuse.
     user: Option<Vec<u8>>,
-    owner: Option<Owner>,
+    /// Whose it is, once a login has succeeded.
+    inbox: Option<Destination>,
     seen: Seen,
+    /// What the log would call a message: memory that is used again.
+    label: String,
     /// The server knows no `UIDL`.
     without_uids: bool,
     /// What we are asking on our own account.
@@ -165,8 +168,9 @@ impl Pop3 {
             asked: VecDeque::new(),
             client_turn: false,
             user: None,
-            owner: None,
+            inbox: None,
             seen: Seen::default(),
+            label: String::new(),
             without_uids: false,
             own: None,
             due: VecDeque::new(),
@@ -177,6 +181,10 @@ impl Pop3 {
 
     fn view(&self) -> View {
         View { before_tls: self.settings.listen_tls == TlsMode::StartTls && !self.client_tls }
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        self.inbox.as_ref().map(|inbox| &inbox.owner)
     }
 
     fn end(&mut self, end: End, host: &mut dyn Host) {
@@ -267,8 +275,8 @@ impl Pop3 {
             return self.forward_line(Ask::Line, host);
         }
         if self.asked.is_empty() {
-            match self.owner {
-                Some(_) if !target.text.is_empty() => self.fetch_before_deletion(target, host),
+            match self.inbox {
+                Some(_) if !target.is_missing() => self.fetch_before_deletion(target, host),
                 _ => self.forward_line(Ask::Unkept, host),
             }
         }
@@ -277,8 +285,7 @@ impl Pop3 {
     /// The client's line goes to the server.
     fn forward_line(&mut self, ask: Ask, host: &mut dyn Host) {
         self.asked.push_back(Asked::Server(ask));
-        host.send(Side::Server, self.command.text());
-        host.send(Side::Server, b"\r\n");
+        self.command.forward(Side::Server, host);
         self.line_done();
     }
 
@@ -421,7 +428,7 @@ impl Protocol for Pop3 {
         if self.ended {
             return;
         }
-        if let (Reading::Message(_, draft, _), Some(owner)) = (&self.reading, &self.owner) {
+        if let (Reading::Message(_, draft, _), Some(owner)) = (&self.reading, self.owner()) {
             host.abort(*draft);
             if let Some(Asked::Server(Ask::Message(target) | Ask::WholeTop(target))) = self.asked.front() {
                 let name = own::name(target, self.origin(target).as_ref(), owner);

@@ -17,15 +17,17 @@
 //! its place alone. Nothing of the replies passes, and the client is not listened to meanwhile. What names the message
 //! is repeated as the client put it, so that the server takes it for the same message, however it reads that.
 
+use std::fmt::Write as _;
+
 use super::super::dot::{TERMINATOR, Unstuffer};
 use super::super::{DraftId, Host, Origin, Refused, Side};
 use super::command::Target;
-use super::reply::{NOT_KEPT, Reading, announced, destination};
+use super::reply::{NOT_KEPT, Reading, announced};
 use super::seen::{Uid, parse_uid};
 use super::top::Preview;
 use super::{Ask, Asked, Pop3};
 use crate::archive::Owner;
-use crate::logging::{escape, quote};
+use crate::logging::{escape, escape_to, quote};
 
 /// Messages of which the log tells one by one that they are missing; of more it tells how many.
 const TOLD_MAX: usize = 100;
@@ -76,11 +78,6 @@ enum Outcome {
 }
 
 impl Own {
-    /// The same in fields.
-    fn label(&self) -> String {
-        label(&self.target, self.origin.as_ref())
-    }
-
     fn name(&self, owner: &Owner) -> String {
         name(&self.target, self.origin.as_ref(), owner)
     }
@@ -100,29 +97,33 @@ fn number(target: &Target) -> String {
     target.number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
-/// A message as fields of a log line.
-pub(super) fn label(target: &Target, origin: Option<&Origin>) -> String {
-    let number = number(target);
-    match origin {
-        Some(Origin::Pop3 { uidl }) => format!("number={number} uidl={}", escape(uidl)),
-        _ => format!("number={number}"),
+/// A message as fields of a log line, in the place of what `label` held.
+pub(super) fn put_label(label: &mut String, target: &Target, uidl: Option<&[u8]>) {
+    label.clear();
+    label.push_str("number=");
+    match target.number {
+        // Writing to a `String` cannot fail.
+        Some(number) => drop(write!(label, "{number}")),
+        None => label.push('?'),
+    }
+    if let Some(uidl) = uidl {
+        label.push_str(" uidl=");
+        escape_to(label, uidl);
     }
 }
 
 impl Pop3 {
     /// Whether this message is kept, in this session or an earlier one.
     pub(super) fn is_kept(&self, target: &Target, host: &mut dyn Host) -> bool {
-        let (Some(number), Some(owner)) = (target.number, &self.owner) else { return false };
+        let (Some(number), Some(owner)) = (target.number, self.owner()) else { return false };
         // Asked anew each time: a unique-id that was believed may have turned out to be another message's as well.
         self.seen.is_kept(number) || self.origin(target).is_some_and(|origin| host.has(owner, &origin))
     }
 
     /// What a copy of this message is a copy of, where its unique-id is known.
     pub(super) fn origin(&self, target: &Target) -> Option<Origin> {
-        match self.seen.uid(target.number?) {
-            Uid::Known(uid) => Some(Origin::Pop3 { uidl: uid.to_vec() }),
-            Uid::Unknown | Uid::Doubtful => None,
-        }
+        let uid = self.seen.uid(target.number?).known()?;
+        Some(Origin::Pop3 { uidl: uid.to_vec() })
     }
 
     /// Gets a message that the client wants to delete. The server must owe no reply.
@@ -184,12 +185,12 @@ impl Pop3 {
             Step::Message { .. } => return,
         };
         self.reading = Reading::Status;
-        host.send(Side::Server, &[verb, &own.target.text, b"\r\n"].concat());
+        host.send(Side::Server, &[verb, &own.target.text(), b"\r\n"].concat());
     }
 
     /// `+OK` or `-ERR` to a command of ours.
     pub(super) fn own_status(&mut self, line: &[u8], ok: bool, host: &mut dyn Host) {
-        let (Some(mut own), Some(owner)) = (self.own.take(), self.owner.clone()) else { return };
+        let (Some(mut own), Some(inbox)) = (self.own.take(), self.inbox.clone()) else { return };
         let outcome = match (&mut own.step, ok) {
             (Step::Uidl, _) => {
                 if let (true, Some((number, uid))) = (ok, uid_said(line, &own.target)) {
@@ -199,13 +200,18 @@ impl Pop3 {
                     own.origin = relied_upon.then(|| Origin::Pop3 { uidl: uid.to_vec() });
                 }
                 own.step = Step::Retr { without_uid: !ok };
-                own.origin.as_ref().is_some_and(|origin| host.has(&owner, origin)).then_some(Outcome::Known)
+                own.origin.as_ref().is_some_and(|origin| host.has(&inbox.owner, origin)).then_some(Outcome::Known)
             }
             (Step::Retr { without_uid }, true) => {
                 // The message is there, so it is unique-ids that are not.
                 self.without_uids |= *without_uid;
-                host.about(&own.label());
-                let draft = host.begin(&[destination(&owner)], announced(line));
+                let uidl = own.origin.as_ref().and_then(|origin| match origin {
+                    Origin::Pop3 { uidl } => Some(&uidl[..]),
+                    Origin::Imap { .. } => None,
+                });
+                put_label(&mut self.label, &own.target, uidl);
+                host.about(&self.label);
+                let draft = host.begin(std::slice::from_ref(&inbox), announced(line));
                 own.step = Step::Message { said: escape(line.trim_ascii_end()), begun: false, refused: draft.err() };
                 self.reading = Reading::Own(Unstuffer::lenient(), draft.ok());
                 None
@@ -268,7 +274,7 @@ impl Pop3 {
 
     fn own_done(&mut self, own: Own, outcome: Outcome, host: &mut dyn Host) {
         self.reading = Reading::Status;
-        match (&outcome, own.target.number, &self.owner) {
+        match (&outcome, own.target.number, self.owner()) {
             (Outcome::Kept, Some(number), _) => self.seen.keep(number),
             (Outcome::Denied(said), _, Some(owner)) => {
                 let cause = match own.cause {
@@ -311,7 +317,7 @@ impl Pop3 {
     /// The session ends: tells of what was still to be got, and drops what came of it.
     pub(super) fn give_up_own(&mut self, host: &mut dyn Host) {
         if let Some(own) = self.own.take()
-            && let Some(owner) = &self.owner
+            && let Some(owner) = self.owner()
         {
             if let (Step::Empty(_, draft), _) | (_, Reading::Own(_, Some(draft))) = (&own.step, &self.reading) {
                 host.abort(*draft);
@@ -346,7 +352,7 @@ impl Pop3 {
         {
             due.push_back(target.clone());
         }
-        let Some(owner) = &self.owner else { return };
+        let Some(owner) = self.owner() else { return };
         due.retain(|target| !self.is_kept(target, host));
         for target in due.iter().take(TOLD_MAX) {
             let name = name(target, self.origin(target).as_ref(), owner);

@@ -1,15 +1,16 @@
 //! The server's stream: which command a reply is for, where it ends, and what becomes of it.
 
 use super::super::dot::{Event, TERMINATOR, Unstuffer};
+use super::super::line::LineBuffer;
 use super::super::{
     DraftId, End, Farewell, Host, Protocol as _, Refused, Side, WORDS_WITHHELD, logged_in, response_code,
 };
 use super::capability;
 use super::command::{Ask, Target};
-use super::own::{label, uid_said};
+use super::own::{put_label, uid_said};
 use super::seen::{Seen, UidLines};
 use super::top::{Preview, WHOLE_LEN_MAX};
-use super::{Asked, Pop3, Stage};
+use super::{Asked, Pop3, STATUS_LEN_MAX, Stage};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::TlsMode;
 use crate::logging::quote;
@@ -155,13 +156,15 @@ impl Pop3 {
             return bytes.len();
         };
         if whole {
-            let line = self.status.raw().to_vec();
-            self.status.clear();
+            let status = std::mem::replace(&mut self.status, LineBuffer::new(STATUS_LEN_MAX));
+            let line = status.raw();
             match self.reading {
-                Reading::Capabilities => self.capability_line(&line, host),
-                Reading::Mechanisms(_) => self.mechanism_line(&line, host),
-                _ => self.status_line(&line, host),
+                Reading::Capabilities => self.capability_line(line, host),
+                Reading::Mechanisms(_) => self.mechanism_line(line, host),
+                _ => self.status_line(line, host),
             }
+            self.status = status;
+            self.status.clear();
         }
         taken
     }
@@ -194,7 +197,7 @@ impl Pop3 {
                     None if err && !matches!(self.stage, Stage::ClientTls) => {
                         host.send(Side::Client, line);
                         self.told = true;
-                        let why = match self.owner {
+                        let why = match self.inbox {
                             Some(_) => format!("server ended the session: {}", quote(line)),
                             None => format!(
                                 "server ended the session before a login{}{WORDS_WITHHELD}",
@@ -263,7 +266,8 @@ impl Pop3 {
             Some(Some(name)) if !name.is_empty() => {
                 let owner = Owner::new(&name, &self.settings.default_domain);
                 logged_in(&name, &owner, password, host);
-                self.owner = Some(owner);
+                // All that comes by POP3 is the inbox.
+                self.inbox = Some(Destination { owner, folder: Folder::inbox(), outgoing: false });
                 self.seen = Seen::default();
             }
             Some(_) => return self.turn_away(NO_NAME, "server accepted a login that named no user", host),
@@ -275,7 +279,7 @@ impl Pop3 {
             Ask::Uids => Reading::Uids(Unstuffer::lenient(), UidLines::default()),
             Ask::Capa => Reading::Capabilities,
             Ask::Mechanisms => Reading::Mechanisms(Vec::new()),
-            Ask::Message(target) | Ask::WholeTop(target) => match self.begin(target, announced(line), host) {
+            Ask::Message(target) | Ask::WholeTop(target) => match self.begin(target.clone(), announced(line), host) {
                 Ok(draft) => Reading::Message(Unstuffer::lenient(), draft, 0),
                 Err(why) => {
                     host.send(Side::Client, format!("-ERR {why}\r\n").as_bytes());
@@ -286,10 +290,8 @@ impl Pop3 {
             Ask::Preview(target, lines) => {
                 let (target, lines) = (target.clone(), *lines);
                 let kept = self.is_kept(&target, host);
-                match &self.owner {
-                    Some(owner) if !kept => {
-                        Reading::Preview(Unstuffer::lenient(), Preview::new(destination(owner), lines))
-                    }
+                match &self.inbox {
+                    Some(inbox) if !kept => Reading::Preview(Unstuffer::lenient(), Preview::new(inbox.clone(), lines)),
                     _ => Reading::Listing(Unstuffer::lenient()),
                 }
             }
@@ -339,7 +341,7 @@ impl Pop3 {
         }
         match self.asked.front() {
             Some(Asked::Server(Ask::User(_))) => self.user = None,
-            Some(Asked::Server(Ask::Uids)) if self.owner.is_some() => self.without_uids = true,
+            Some(Asked::Server(Ask::Uids)) if self.inbox.is_some() => self.without_uids = true,
             // It should close all the same; if it does not, the client may go on.
             Some(Asked::Server(Ask::Quit)) => self.stage = Stage::Open,
             _ => {}
@@ -350,13 +352,14 @@ impl Pop3 {
 
     /// A draft for the owner of this moment of the stream. `announced`: octets; not to be trusted for more than to refuse in time what
     /// is too large, while the client can still be told so and go on with its other messages. The error has its response code (RFC 3206).
-    fn begin(&self, target: &Target, announced: Option<u64>, host: &mut dyn Host) -> Result<DraftId, &'static str> {
-        let Some(owner) = &self.owner else {
+    fn begin(&mut self, target: Target, announced: Option<u64>, host: &mut dyn Host) -> Result<DraftId, &'static str> {
+        let Some(inbox) = &self.inbox else {
             host.note("a message was refused: no login was seen");
             return Err("[SYS/TEMP] the message cannot be kept without a login");
         };
-        host.about(&label(target, self.origin(target).as_ref()));
-        host.begin(&[destination(owner)], announced).map_err(|refused| match refused {
+        put_label(&mut self.label, &target, target.number.and_then(|number| self.seen.uid(number).known()));
+        host.about(&self.label);
+        host.begin(std::slice::from_ref(inbox), announced).map_err(|refused| match refused {
             Refused::Unavailable => "[SYS/TEMP] the message could not be kept, come back later",
             Refused::TooLarge => "[SYS/PERM] the message is larger than what is kept here",
         })
@@ -397,11 +400,6 @@ impl Pop3 {
     }
 }
 
-/// All that comes by POP3 is the inbox.
-pub(super) fn destination(owner: &Owner) -> Destination {
-    Destination { owner: owner.clone(), folder: Folder::inbox(), outgoing: false }
-}
-
 pub(super) const NOT_KEPT: &str = "a message could not be kept";
 const NOT_DELETED: &str = "the message could not be kept, it is not deleted";
 const NO_SERVER: &str = "the mail server cannot be used now, come back later";
@@ -409,7 +407,7 @@ const NO_NAME: &str = "the login does not say whose mailbox it is for";
 
 /// The size in a reply such as `+OK 1234 octets` to RETR (RFC 1939, section 5).
 pub(super) fn announced(line: &[u8]) -> Option<u64> {
-    let mut words = std::str::from_utf8(line.trim_ascii_end()).ok()?.split(' ');
+    let mut words = line.trim_ascii_end().splitn(4, |&b| b == b' ');
     let (_ok, size, unit) = (words.next()?, words.next()?, words.next()?);
-    unit.eq_ignore_ascii_case("octets").then(|| size.parse().ok()).flatten()
+    unit.eq_ignore_ascii_case(b"octets").then(|| std::str::from_utf8(size).ok()?.parse().ok()).flatten()
 }

@@ -7,7 +7,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+
+use memchr::memchr;
 
 use super::command::number;
 
@@ -39,8 +41,26 @@ pub(super) struct Seen {
     uids: Vec<Entry>,
     octets: Vec<u8>,
     /// Which message has the unique-id of this hash. Two of one hash are taken for the same, which costs a fetch.
-    holders: HashMap<u64, u32>,
+    holders: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
+}
+
+/// Of what is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only whole numbers are hashed");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 struct Entry {
@@ -58,6 +78,15 @@ pub(super) enum Uid<'a> {
     /// There is one, which may be another message's as well.
     Doubtful,
     Known(&'a [u8]),
+}
+
+impl<'a> Uid<'a> {
+    pub(super) fn known(self) -> Option<&'a [u8]> {
+        match self {
+            Uid::Known(uid) => Some(uid),
+            Uid::Unknown | Uid::Doubtful => None,
+        }
+    }
 }
 
 impl Seen {
@@ -80,7 +109,8 @@ impl Seen {
     pub(super) fn uid(&self, number: u32) -> Uid<'_> {
         let Ok(place) = self.place_of(number) else { return Uid::Unknown };
         match self.octets_of(&self.uids[place]) {
-            uid if self.is_relied_upon(number, uid) => Uid::Known(uid),
+            // What is doubtful by itself has no octets here.
+            uid if !uid.is_empty() && self.is_holder(number, uid) => Uid::Known(uid),
             _ => Uid::Doubtful,
         }
     }
@@ -88,8 +118,11 @@ impl Seen {
     /// Whether this unique-id, just learnt, is this message's and no other's, as far as any was seen.
     pub(super) fn is_relied_upon(&self, number: u32, uid: &[u8]) -> bool {
         let another = self.place_of(number).is_ok_and(|place| self.octets_of(&self.uids[place]) != uid);
-        let holder = self.holders.get(&self.hasher.hash_one(uid));
-        !another && !is_doubtful(number, uid) && holder == Some(&number)
+        !another && !is_doubtful(number, uid) && self.is_holder(number, uid)
+    }
+
+    fn is_holder(&self, number: u32, uid: &[u8]) -> bool {
+        self.holders.get(&self.hasher.hash_one(uid)) == Some(&number)
     }
 
     pub(super) fn learn(&mut self, number: u32, uid: &[u8]) {
@@ -121,6 +154,10 @@ impl Seen {
     }
 
     fn place_of(&self, number: u32) -> Result<usize, usize> {
+        // They are listed in order.
+        if self.uids.last().is_none_or(|last| last.number < number) {
+            return Err(self.uids.len());
+        }
         self.uids.binary_search_by_key(&number, |entry| entry.number)
     }
 
@@ -150,19 +187,34 @@ pub(super) struct UidLines {
 
 impl UidLines {
     pub(super) fn take(&mut self, bytes: &[u8], seen: &mut Seen) {
-        for piece in bytes.split_inclusive(|&b| b == b'\n') {
-            // Of a line that is too long the end is missing.
-            let room = LINE_LEN_MAX - self.line.len();
-            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                if self.line.ends_with(b"\n")
-                    && let Some((number, uid)) = parse_uid(&self.line)
-                {
-                    seen.learn(number, uid);
+        let mut rest = bytes;
+        while let Some(end) = memchr(b'\n', rest) {
+            let (piece, behind) = rest.split_at(end + 1);
+            match self.line.is_empty() {
+                true => learn(&piece[..piece.len().min(LINE_LEN_MAX)], seen),
+                false => {
+                    self.collect(piece);
+                    learn(&self.line, seen);
+                    self.line.clear();
                 }
-                self.line.clear();
             }
+            rest = behind;
         }
+        self.collect(rest);
+    }
+
+    /// Of a line that is too long the end is missing.
+    fn collect(&mut self, piece: &[u8]) {
+        let room = LINE_LEN_MAX - self.line.len();
+        self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+fn learn(line: &[u8], seen: &mut Seen) {
+    if line.ends_with(b"\n")
+        && let Some((number, uid)) = parse_uid(line)
+    {
+        seen.learn(number, uid);
     }
 }
 

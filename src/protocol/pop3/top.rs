@@ -7,6 +7,8 @@
 //! never stands in for the one that is made before a deletion. Where the client asked for everything, as fetchmail does for each message,
 //! it does up to [`WHOLE_LEN_MAX`]: fetching all of that twice would be dear.
 
+use memchr::memchr2;
+
 use super::super::{DraftId, Host, Refused};
 use crate::archive::Destination;
 
@@ -102,7 +104,7 @@ impl Preview {
 
 /// Octets of a line that every server reads as one (RFC 5322, section 2.1.1). Those that read into a buffer of about 1,000 count
 /// a longer line as several.
-const LINE_LEN_MAX: u32 = 998;
+const LINE_LEN_MAX: u64 = 998;
 
 /// Counts the lines of a body: as many as any server may have counted, so that what was cut never looks whole. CR, LF and CRLF end a
 /// line, and the first one that is empty ends the header.
@@ -112,26 +114,39 @@ struct Body {
     begun: bool,
     after_cr: bool,
     /// Octets of the line so far.
-    len: u32,
+    len: u64,
 }
 
 impl Body {
-    fn take(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            match byte {
-                b'\n' if self.after_cr => {}
-                b'\r' | b'\n' => {
-                    self.lines += u64::from(self.begun);
-                    self.begun |= self.len == 0;
-                    self.len = 0;
+    fn take(&mut self, mut bytes: &[u8]) {
+        if self.after_cr && !bytes.is_empty() {
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+            self.after_cr = false;
+        }
+        while let Some(end) = memchr2(b'\r', b'\n', bytes) {
+            self.text(end as u64);
+            self.lines += u64::from(self.begun);
+            self.begun |= self.len == 0;
+            self.len = 0;
+            let ending = match &bytes[end..] {
+                [b'\r', b'\n', ..] => 2,
+                [b'\r'] => {
+                    self.after_cr = true;
+                    1
                 }
-                _ => self.len += 1,
-            }
-            if self.len == LINE_LEN_MAX {
-                self.lines += u64::from(self.begun);
-                self.len = 1;
-            }
-            self.after_cr = byte == b'\r';
+                _ => 1,
+            };
+            bytes = &bytes[end + ending..];
+        }
+        self.text(bytes.len() as u64);
+    }
+
+    /// So many octets of a line more: what is too long for one is counted for several, which share an octet.
+    fn text(&mut self, octets: u64) {
+        self.len += octets;
+        if let Some(over) = self.len.checked_sub(LINE_LEN_MAX) {
+            self.lines += u64::from(self.begun) * (1 + over / (LINE_LEN_MAX - 1));
+            self.len = 1 + over % (LINE_LEN_MAX - 1);
         }
     }
 }
@@ -139,6 +154,7 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn lines(text: &[u8]) -> u64 {
         let (mut whole, mut pieces) = (Body::default(), Body::default());
@@ -158,6 +174,42 @@ mod tests {
         assert_eq!(lines(b"a: b\n\none\ntwo\r\n"), 2);
         assert_eq!(lines(b"a: b\r\rone\rtwo\n"), 2);
         assert_eq!(lines(b"a: b\r\n\r\none\r\r\n"), 2);
+    }
+
+    /// Octet by octet, as the lines are defined.
+    fn counted(text: &[u8]) -> u64 {
+        let (mut lines, mut begun, mut after_cr, mut len) = (0, false, false, 0);
+        for &byte in text {
+            match byte {
+                b'\n' if after_cr => {}
+                b'\r' | b'\n' => {
+                    lines += u64::from(begun);
+                    begun |= len == 0;
+                    len = 0;
+                }
+                _ => len += 1,
+            }
+            if len == LINE_LEN_MAX {
+                lines += u64::from(begun);
+                len = 1;
+            }
+            after_cr = byte == b'\r';
+        }
+        lines
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_counted_in_any_pieces(
+            pieces in prop::collection::vec(("[\r\na]{0,4}", prop_oneof![Just(0usize), 990..1010usize, 1990..2000usize]), 0..8),
+        ) {
+            let pieces: Vec<Vec<u8>> =
+                pieces.into_iter().map(|(ends, len)| [ends.as_bytes(), &vec![b'x'; len]].concat()).collect();
+            let mut body = Body::default();
+            pieces.iter().for_each(|piece| body.take(piece));
+            prop_assert_eq!(body.lines, counted(&pieces.concat()));
+            prop_assert_eq!(lines(&pieces.concat()), body.lines);
+        }
     }
 
     #[test]

@@ -123,6 +123,9 @@ fn mailbox(text: &[u8]) -> Option<(Path, &[u8])> {
 /// Whether a sign is an ASCII letter, digit or dot, or nothing at all, to servers that fold cases (Postfix with SMTPUTF8: `ß` is `ss`, the Kelvin sign
 /// `k`) or prepare domains for the DNS (UTS 46), and something else to us.
 fn is_guise(sign: char) -> bool {
+    if sign.is_ascii() {
+        return false;
+    }
     let folds = || sign.to_uppercase().flat_map(char::to_lowercase).any(|c| c.is_ascii());
     let is_form = matches!(sign,
         'ª' | 'º' | '²' | '³' | '¹' | '\u{2b0}'..='\u{2b8}' | '\u{2e0}'..='\u{2e3}' | '\u{1d2c}'..='\u{1d6a}' | '\u{2070}'..='\u{209f}'
@@ -132,7 +135,7 @@ fn is_guise(sign: char) -> bool {
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
         | '\u{e0000}'..='\u{e0fff}');
-    !sign.is_ascii() && (folds() || is_form || is_ignored)
+    folds() || is_form || is_ignored
 }
 
 /// What stands in quotes, with quotes and backslashes taken away, up to the closing one; and what is behind that.
@@ -168,7 +171,8 @@ fn domain(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `atext` of RFC 5322 and RFC 6531, and the dot.
 fn is_atom(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(byte) || *byte >= 0x80
+    // The letters and digits, and !#$%&'*+-/=?^_`{|}~ and the dot.
+    matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-'..=b'9' | b'=' | b'?' | b'A'..=b'Z' | b'^'..=b'~' | 0x80..)
 }
 
 fn split_where(text: &[u8], end: impl Fn(&u8) -> bool) -> (&[u8], &[u8]) {
@@ -198,6 +202,14 @@ fn size(parameters: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn atoms_are_of_rfc_5322() {
+        for byte in 0..=u8::MAX {
+            let atext = byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte) || byte >= 0x80;
+            assert_eq!(is_atom(&byte), atext, "{byte}");
+        }
+    }
 
     fn address(text: &str) -> String {
         match parse("TO", text.as_bytes()).path {

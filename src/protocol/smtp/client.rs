@@ -1,8 +1,8 @@
 //! What the client says: commands, the lines of a SASL exchange, and its STARTTLS. Messages are in [`super::message`].
 
-use super::address;
+use super::address::{self, Path};
 use super::command::{self, Verb};
-use super::envelope::Party;
+use super::envelope::{self, Party};
 use super::message::{Chunk, Data, TEXT_BEHIND};
 use super::server::{Asked, Pending};
 use super::{CLIENT_LINE_LEN_MAX, OUTSTANDING_MAX, Smtp, Stage};
@@ -115,10 +115,10 @@ impl Smtp {
         let mut line = std::mem::replace(&mut self.client_line, LineBuffer::new(CLIENT_LINE_LEN_MAX));
         let ambiguous = line.text().iter().any(|b| matches!(b, b'\r' | 0));
         match self.input {
-            Input::Sasl(_) => self.sasl_line(line.text(), ambiguous, host),
+            Input::Sasl(_) => self.sasl_line(&line, ambiguous, host),
             // Others may take a bare CR, or a NUL, for the line's end: what follows would be a command that we do not see.
             _ if ambiguous => self.answer(b"500 5.5.2 Bare CR or NUL in a command\r\n", host),
-            _ => self.command(line.text(), host),
+            _ => self.command(&line, host),
         }
         line.clear();
         if self.client_line.is_empty() {
@@ -143,8 +143,8 @@ impl Smtp {
         }
     }
 
-    fn command(&mut self, line: &[u8], host: &mut dyn Host) {
-        let (verb, argument) = command::parse(line);
+    fn command(&mut self, line: &LineBuffer, host: &mut dyn Host) {
+        let (verb, argument) = command::parse(line.text());
         match verb {
             Verb::Other if self.data_refused && argument.starts_with(b":") => {
                 // A header field. In what follows are lines that somebody else wrote, and would have run as commands.
@@ -158,6 +158,7 @@ impl Smtp {
             Verb::Empty => self.answer(b"500 5.5.2 Empty command\r\n", host),
             Verb::Barred => {
                 // Not what stands behind it, which may be a login in another dialect (X-EXPS).
+                let line = line.text();
                 let verb = line[..line.len() - argument.len()].trim_ascii_start().to_ascii_uppercase();
                 host.note(&format!("refused the command {}", command::barred(&verb).unwrap_or_default()));
                 self.answer(b"502 5.5.1 Command not implemented\r\n", host);
@@ -186,16 +187,21 @@ impl Smtp {
     }
 
     /// Forwards a line, with CRLF behind it whatever it came with, and remembers what its reply will mean.
-    pub(super) fn ask(&mut self, line: &[u8], asked: Asked, host: &mut dyn Host) {
-        host.send(Side::Server, line);
-        host.send(Side::Server, b"\r\n");
+    pub(super) fn ask(&mut self, line: &LineBuffer, asked: Asked, host: &mut dyn Host) {
+        line.forward(Side::Server, host);
         self.pending.push_back(Pending::Server(asked));
     }
 
-    fn mail(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
+    /// The same with a line of ours, its ending included.
+    pub(super) fn ask_ourselves(&mut self, line: &[u8], asked: Asked, host: &mut dyn Host) {
+        host.send(Side::Server, line);
+        self.pending.push_back(Pending::Server(asked));
+    }
+
+    fn mail(&mut self, line: &LineBuffer, argument: &[u8], host: &mut dyn Host) {
         let argument = address::parse("FROM", argument);
-        let sender = Party::sender(&argument, &self.settings);
-        if sender == Party::Unreadable && self.login.is_none() {
+        let sender = envelope::sender(argument.path, &self.settings);
+        if sender == Path::Unreadable && self.login.is_none() {
             host.refused("a sender that servers read in different ways: 501");
             self.answer(b"501 5.1.7 Sender address not understood\r\n", host);
         } else {
@@ -203,8 +209,8 @@ impl Smtp {
         }
     }
 
-    fn rcpt(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
-        let recipient = Party::recipient(&address::parse("TO", argument), &self.settings);
+    fn rcpt(&mut self, line: &LineBuffer, argument: &[u8], host: &mut dyn Host) {
+        let recipient = Party::recipient(argument, &self.settings);
         if recipient == Party::Unreadable {
             host.refused("a recipient that servers read in different ways: 501");
             self.answer(b"501 5.1.3 Recipient address not understood\r\n", host);
@@ -217,7 +223,7 @@ impl Smtp {
         }
     }
 
-    fn auth(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
+    fn auth(&mut self, line: &LineBuffer, argument: &[u8], host: &mut dyn Host) {
         if self.tls_missing() {
             host.login_failed("the client asked for it without STARTTLS");
             return self.answer(b"530 5.7.0 Must issue a STARTTLS command first\r\n", host);
@@ -242,16 +248,19 @@ impl Smtp {
         self.ask(line, Asked::Auth, host);
     }
 
-    fn sasl_line(&mut self, line: &[u8], ambiguous: bool, host: &mut dyn Host) {
+    fn sasl_line(&mut self, line: &LineBuffer, ambiguous: bool, host: &mut dyn Host) {
         let Input::Sasl(sasl) = &mut self.input else { return };
-        let read = if ambiguous { Err(Rejected("bare CR or NUL in the line")) } else { sasl.exchange.response(line) };
+        let read = match ambiguous {
+            true => Err(Rejected("bare CR or NUL in the line")),
+            false => sasl.exchange.response(line.text()),
+        };
         match read {
             Ok(()) => self.ask(line, Asked::Auth, host),
             Err(Rejected(why)) => {
                 // The server's answer to the cancelling is the client's answer too (RFC 4954, section 4: 501).
                 sasl.cancelled = true;
                 host.note(&format!("cancelled a login: {why}"));
-                self.ask(b"*", Asked::Auth, host);
+                self.ask_ourselves(b"*\r\n", Asked::Auth, host);
             }
         }
     }
@@ -286,7 +295,7 @@ impl Smtp {
         let open = self.transaction.open || self.chunking.is_some();
         self.forget_transaction(host);
         if open {
-            self.ask(b"RSET", Asked::OwnReset, host);
+            self.ask_ourselves(b"RSET\r\n", Asked::OwnReset, host);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A transaction's envelope, as far as the server has accepted it, and who gets a copy because of it.
 
 use super::Settings;
-use super::address::{Argument, Mailbox, Path};
+use super::address::{self, Mailbox, Path};
 use crate::archive::{Destination, Folder, Owner};
 use crate::config::Keep;
 
@@ -29,7 +29,8 @@ pub(super) enum Party {
 pub(super) struct Transaction {
     /// MAIL was accepted.
     pub(super) open: bool,
-    sender: Party,
+    /// None where `keep` does not ask about it.
+    sender: Path,
     /// The server has accepted a recipient, whoever gets a copy.
     pub(super) addressed: bool,
     recipients: Vec<Owner>,
@@ -38,22 +39,24 @@ pub(super) struct Transaction {
     pub(super) size: Option<u64>,
 }
 
-impl Party {
-    /// The party of MAIL FROM.
-    pub(super) fn sender(argument: &Argument, settings: &Settings) -> Party {
-        match settings.keep {
-            Keep::Recipients => Party::Nobody,
-            Keep::Sender | Keep::Both => Party::new(&argument.path, false, settings),
-        }
+/// The path of MAIL FROM, as far as `keep` asks about it. Whose it is, is only asked where there is no login.
+pub(super) fn sender(path: Path, settings: &Settings) -> Path {
+    match settings.keep {
+        Keep::Recipients => Path::Null,
+        Keep::Sender | Keep::Both => path,
     }
+}
 
-    /// The party of RCPT TO.
-    pub(super) fn recipient(argument: &Argument, settings: &Settings) -> Party {
-        match (settings.keep, &argument.path) {
-            (Keep::Sender, _) => Party::Nobody,
+impl Party {
+    /// The party of RCPT TO, from what stands behind the verb.
+    pub(super) fn recipient(argument: &[u8], settings: &Settings) -> Party {
+        if settings.keep == Keep::Sender {
+            return Party::Nobody;
+        }
+        match &address::parse("TO", argument).path {
             // There is none (RFC 5321, section 4.1.1.3): a server that takes it knows better whom it means.
-            (_, Path::Null) => Party::Unreadable,
-            (Keep::Recipients | Keep::Both, path) => Party::new(path, true, settings),
+            Path::Null => Party::Unreadable,
+            path => Party::new(path, true, settings),
         }
     }
 
@@ -89,7 +92,7 @@ impl Transaction {
     pub(super) fn none() -> Transaction {
         Transaction {
             open: false,
-            sender: Party::Nobody,
+            sender: Path::Null,
             addressed: false,
             recipients: Vec::new(),
             recipients_size: 0,
@@ -98,7 +101,7 @@ impl Transaction {
     }
 
     /// What an accepted MAIL begins.
-    pub(super) fn begun(sender: Party, size: Option<u64>) -> Transaction {
+    pub(super) fn begun(sender: Path, size: Option<u64>) -> Transaction {
         Transaction { open: true, sender, size, ..Transaction::none() }
     }
 
@@ -121,16 +124,12 @@ impl Transaction {
     pub(super) fn destinations(&self, login: Option<&Owner>, settings: &Settings) -> Vec<Destination> {
         let mut destinations = Vec::new();
         if settings.keep != Keep::Recipients {
-            let sender = match (login, &self.sender) {
-                (Some(login), _) => Some(login),
-                (None, Party::Owner(owner)) => Some(owner),
-                (None, _) => None,
-            };
-            destinations.extend(sender.map(|owner| Destination {
-                owner: owner.clone(),
-                folder: settings.sent_folder.clone(),
-                outgoing: true,
-            }));
+            let sender = login.cloned().or_else(|| match Party::new(&self.sender, false, settings) {
+                Party::Owner(owner) => Some(owner),
+                Party::Nobody | Party::Unreadable => None,
+            });
+            let folder = &settings.sent_folder;
+            destinations.extend(sender.map(|owner| Destination { owner, folder: folder.clone(), outgoing: true }));
         }
         destinations.extend(self.recipients.iter().map(|owner| Destination {
             owner: owner.clone(),
@@ -142,7 +141,7 @@ impl Transaction {
 
     /// The sender should have got a copy, and cannot be named: there was a login when MAIL came, and there is none any more.
     pub(super) fn unreadable(&self, login: Option<&Owner>) -> bool {
-        login.is_none() && self.sender == Party::Unreadable
+        login.is_none() && self.sender == Path::Unreadable
     }
 }
 

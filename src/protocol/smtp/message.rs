@@ -7,6 +7,7 @@ use super::client::Input;
 use super::command::Chunk as ChunkSize;
 use super::server::{Asked, Pending};
 use crate::protocol::dot::{Event, TERMINATOR, Unstuffer};
+use crate::protocol::line::LineBuffer;
 use crate::protocol::{DraftId, End, Host, Refused, Side};
 
 const NOT_KEPT: &[u8] = b"451 4.3.0 The message could not be kept, try again later\r\n";
@@ -109,7 +110,7 @@ impl Smtp {
     }
 
     /// The command DATA, with no reply outstanding.
-    pub(super) fn data(&mut self, line: &[u8], host: &mut dyn Host) {
+    pub(super) fn data(&mut self, line: &LineBuffer, host: &mut dyn Host) {
         if self.chunking.is_some() {
             // What a server must answer (RFC 3030, section 2), without asking one that might do otherwise.
             self.data_refused = true;
@@ -190,7 +191,7 @@ impl Smtp {
     }
 
     /// The command BDAT. For the first chunk of a message no reply is outstanding.
-    pub(super) fn bdat(&mut self, line: &[u8], argument: &[u8], host: &mut dyn Host) {
+    pub(super) fn bdat(&mut self, line: &LineBuffer, argument: &[u8], host: &mut dyn Host) {
         let Some(ChunkSize { octets, last }) = ChunkSize::parse(argument) else {
             return self.answer_and_end(
                 b"501 5.5.4 Syntax: BDAT octets [LAST]\r\n",
@@ -301,7 +302,7 @@ impl Smtp {
                 if chunk.last {
                     // The message is over, and the server has to know; many clients say MAIL next, without RSET.
                     self.chunking = None;
-                    self.ask(b"RSET", Asked::OwnReset, host);
+                    self.ask_ourselves(b"RSET\r\n", Asked::OwnReset, host);
                 }
                 self.answer(reply, host);
             }

@@ -1,5 +1,6 @@
 //! What the server says: every reply belongs to the oldest command without one.
 
+use super::address::Path;
 use super::client::Input;
 use super::ehlo::{self, Offer};
 use super::envelope::{Party, Transaction};
@@ -32,7 +33,7 @@ pub(super) enum Asked {
     /// HELO or RSET: forgets the transaction when it succeeds.
     Reset,
     Mail {
-        sender: Party,
+        sender: Path,
         size: Option<u64>,
     },
     Rcpt(Party),

@@ -252,12 +252,18 @@ fn a_server_that_closes_or_babbles_meanwhile() {
 
 #[test]
 fn a_number_or_unique_id_that_is_none_adds_no_field_to_a_line_of_the_log() {
-    use super::super::own::{label, name};
+    use super::super::own::{name, put_label};
     use crate::protocol::Origin;
-    let target = Target { text: b"1 owner=bob@x".to_vec(), number: None };
-    let origin = Origin::Pop3 { uidl: b"u\" owner=bob@x".to_vec() };
-    assert_eq!(label(&target, None), "number=?");
-    assert_eq!(label(&target, Some(&origin)), r"number=? uidl=u\x22\x20owner=bob@x");
+    let target = Target::new(b"1 owner=bob@x").unwrap();
+    let uidl = b"u\" owner=bob@x".to_vec();
+    let label = |uidl| {
+        let mut label = "of another".to_owned();
+        put_label(&mut label, &target, uidl);
+        label
+    };
+    assert_eq!(label(None), "number=?");
+    assert_eq!(label(Some(&uidl)), r"number=? uidl=u\x22\x20owner=bob@x");
+    let origin = Origin::Pop3 { uidl };
     let me = Owner::new(b"me", "example.com");
     let shown = r"message ? (unique-id u\x22\x20owner=bob@x) of me@example.com";
     assert_eq!(name(&target, Some(&origin), &me), shown);
