@@ -1,6 +1,8 @@
 //! Which of the server's capabilities a client gets to see, wherever they are told: `CAPABILITY` responses, `[CAPABILITY …]` codes,
 //! `ENABLED` (RFC 9051, section 7.2.2). Taken out: what would blind the capture or lead the client past us, and TLS, which ends here.
 
+use std::borrow::Cow;
+
 use crate::protocol::sasl;
 
 /// What depends on the two connections.
@@ -80,8 +82,8 @@ fn mechanism(name: &[u8]) -> Option<&[u8]> {
 
 /// A whole status line (`* OK [CAPABILITY …] text`, tagged or not) with its response code filtered; also drops a `[REFERRAL …]`
 /// (RFC 2221). `codes`: `false` takes any code out altogether (it was told before TLS: an ALERT would be shown to the user).
-pub(super) fn filter_status(line: &[u8], context: Context, codes: bool) -> Vec<u8> {
-    let Some((start, end)) = response_code(line) else { return line.to_vec() };
+pub(super) fn filter_status(line: &[u8], context: Context, codes: bool) -> Cow<'_, [u8]> {
+    let Some((start, end)) = response_code(line) else { return Cow::Borrowed(line) };
     let code = &line[start + 1..end];
     let word_len = code.iter().position(|&b| b == b' ').unwrap_or(code.len());
     let (word, rest) = code.split_at(word_len);
@@ -89,19 +91,19 @@ pub(super) fn filter_status(line: &[u8], context: Context, codes: bool) -> Vec<u
         let filtered = filter(rest, context);
         // Nothing to change: the line stays as it is to the byte.
         if rest.strip_prefix(b" ") == Some(&filtered) {
-            return line.to_vec();
+            return Cow::Borrowed(line);
         }
         [&b"["[..], word, b" ", &filtered, b"]"].concat()
     } else if !codes || word.eq_ignore_ascii_case(b"REFERRAL") {
         Vec::new()
     } else {
-        return line.to_vec();
+        return Cow::Borrowed(line);
     };
     let mut tail = &line[end + 1..];
     if middle.is_empty() {
         tail = tail.strip_prefix(b" ").unwrap_or(tail);
     }
-    [&line[..start], &middle, tail].concat()
+    Cow::Owned([&line[..start], &middle, tail].concat())
 }
 
 /// Where the brackets of a status line's response code stand: behind the tag and the status word.
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn codes_of_status_lines_are_filtered() {
-        let check = |line: &str| String::from_utf8(filter_status(line.as_bytes(), OPEN, true)).unwrap();
+        let check = |line: &str| String::from_utf8(filter_status(line.as_bytes(), OPEN, true).into_owned()).unwrap();
         assert_eq!(
             check("* OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] hi [x]\r\n"),
             "* OK [CAPABILITY IMAP4rev1] hi [x]\r\n"
@@ -171,8 +173,8 @@ mod tests {
         assert_eq!(check("* OK [UIDNEXT 5] x COMPRESS=DEFLATE\r\n"), "* OK [UIDNEXT 5] x COMPRESS=DEFLATE\r\n");
         assert_eq!(check("* OK text [CAPABILITY BINARY]\r\n"), "* OK text [CAPABILITY BINARY]\r\n");
         let without = filter_status(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", OPEN, false);
-        assert_eq!(without, b"* OK hi\r\n");
-        assert_eq!(filter_status(b"* OK [ALERT] call 0900\r\n", OPEN, false), b"* OK call 0900\r\n");
+        assert_eq!(*without, *b"* OK hi\r\n");
+        assert_eq!(*filter_status(b"* OK [ALERT] call 0900\r\n", OPEN, false), *b"* OK call 0900\r\n");
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! told as such ([`Found::InPart`]): to fetch it whole is the business of `own`. What waits here is bounded.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::chunks::{Chunked, Chunks};
-use super::client::internal_date;
+use super::date::internal_date;
 use super::due::Which;
 use super::fetch::{Event, Item};
 use super::mailbox::Mailbox;
@@ -19,6 +21,8 @@ const HEADER_LEN_MAX: usize = 128 * 1024;
 /// Headers that wait for their text: at most so many, of so many octets together.
 const HEADERS_WAITING_MAX: usize = 256;
 const HEADER_OCTETS_WAITING_MAX: usize = 512 * 1024;
+/// More octets than a date has.
+const DATE_LEN_MAX: usize = 64;
 
 pub(super) struct Capture {
     response: Response,
@@ -27,6 +31,9 @@ pub(super) struct Capture {
     pub(super) chunks: Chunks,
     /// A message was finished since the archive was last settled.
     unsettled: bool,
+    /// What the log would call a message, and the date that is being read: memory that is used again.
+    label: String,
+    date: Vec<u8>,
 }
 
 /// A header that waits for its text.
@@ -64,7 +71,7 @@ pub(super) enum Reading {
 struct Response {
     which: Which,
     date: Option<i64>,
-    destination: Option<Destination>,
+    destination: Option<Arc<Destination>>,
     value: Value,
     whole: Option<DraftId>,
     header: Option<Header>,
@@ -92,7 +99,7 @@ enum Value {
     Header(Header),
     Text(DraftId),
     Chunk(Chunked),
-    Date(Vec<u8>),
+    Date,
 }
 
 impl Capture {
@@ -103,11 +110,13 @@ impl Capture {
             header_octets: 0,
             chunks: Chunks::default(),
             unsettled: false,
+            label: String::new(),
+            date: Vec::new(),
         }
     }
 
     /// A FETCH response begins. Without a destination nothing of it is kept.
-    pub(super) fn begin(&mut self, sequence_number: u32, destination: Option<Destination>) {
+    pub(super) fn begin(&mut self, sequence_number: u32, destination: Option<Arc<Destination>>) {
         let which = Which { sequence_number: Some(sequence_number), uid: None };
         self.response = Response { which, destination, ..Response::default() };
     }
@@ -173,13 +182,16 @@ impl Capture {
     ) -> Result<(), Refused> {
         self.response.value = Value::Ignored;
         let Some(destination) = self.response.destination.clone() else { return Ok(()) };
-        let to = [destination];
+        let to = std::slice::from_ref(&*destination);
         if matches!((reading, item), (Reading::AsNamed, Item::Whole | Item::Text)) {
-            host.about(&self.response.which.to_string());
+            self.label.clear();
+            // Writing to a `String` cannot fail.
+            let _ = write!(self.label, "{}", self.response.which);
+            host.about(&self.label);
         }
         self.response.value = match (reading, item) {
             (Reading::Chunk { from, count }, _) => {
-                match self.chunks.begin(self.response.which, from, count, &to, len, host)? {
+                match self.chunks.begin(self.response.which, from, count, to, len, host)? {
                     Some(chunk) => {
                         self.response.is_filled |= !chunk.is_first();
                         Value::Chunk(chunk)
@@ -195,10 +207,13 @@ impl Capture {
                 Value::Ignored
             }
             (Reading::Passing, _) => Value::Ignored,
-            (Reading::AsNamed, Item::Whole) => Value::Whole(host.begin(&to, len)?),
+            (Reading::AsNamed, Item::Whole) => Value::Whole(host.begin(to, len)?),
             (Reading::AsNamed, Item::Header) => Value::Header(Header::Memory(Vec::new())),
-            (Reading::AsNamed, Item::Text) => Value::Text(self.begin_text(&to, len, host)?),
-            (Reading::AsNamed, Item::InternalDate) => Value::Date(Vec::new()),
+            (Reading::AsNamed, Item::Text) => Value::Text(self.begin_text(to, len, host)?),
+            (Reading::AsNamed, Item::InternalDate) => {
+                self.date.clear();
+                Value::Date
+            }
             (Reading::AsNamed, _) => Value::Ignored,
         };
         Ok(())
@@ -223,19 +238,19 @@ impl Capture {
     }
 
     fn content(&mut self, bytes: &[u8], host: &mut dyn Host) -> Result<(), Refused> {
-        self.response.is_filled |= !bytes.is_empty() && !matches!(self.response.value, Value::Ignored | Value::Date(_));
+        self.response.is_filled |= !bytes.is_empty() && !matches!(self.response.value, Value::Ignored | Value::Date);
         let result = match &mut self.response.value {
             Value::Ignored => Ok(()),
             Value::Whole(draft) | Value::Text(draft) | Value::Header(Header::Draft(draft)) => {
                 host.append(*draft, bytes)
             }
             Value::Chunk(chunk) => match self.response.destination.as_ref() {
-                Some(to) => chunk.append(bytes, std::slice::from_ref(to), host),
+                Some(to) => chunk.append(bytes, std::slice::from_ref(&**to), host),
                 None => Ok(()),
             },
-            Value::Date(text) => {
-                if text.len() + bytes.len() <= 64 {
-                    text.extend_from_slice(bytes);
+            Value::Date => {
+                if self.date.len() + bytes.len() <= DATE_LEN_MAX {
+                    self.date.extend_from_slice(bytes);
                 }
                 Ok(())
             }
@@ -257,7 +272,7 @@ impl Capture {
 
     fn spill(&mut self, header: &[u8], bytes: &[u8], host: &mut dyn Host) -> Result<(), Refused> {
         let Some(destination) = self.response.destination.clone() else { return Ok(()) };
-        let draft = host.begin(&[destination], None)?;
+        let draft = host.begin(std::slice::from_ref(&*destination), None)?;
         host.append(draft, header)?;
         host.append(draft, bytes)?;
         self.response.value = Value::Header(Header::Draft(draft));
@@ -290,7 +305,7 @@ impl Capture {
                     previous.abort(host);
                 }
             }
-            Value::Date(text) => self.response.date = internal_date(&text),
+            Value::Date => self.response.date = internal_date(&self.date),
         }
     }
 
@@ -321,7 +336,7 @@ impl Capture {
                 }
                 Some(text)
             }
-            (None, Some(header), Some(text)) => Some(join(header, text, response.destination.as_ref(), host)?),
+            (None, Some(header), Some(text)) => Some(join(header, text, response.destination.as_deref(), host)?),
             (None, Some(Header::Memory(header)), None) => {
                 if response.destination.is_some() {
                     self.keep_header(Waiting { which, header });
@@ -341,7 +356,7 @@ impl Capture {
         };
         match (response.chunk, response.destination) {
             (Some(chunk), Some(to)) if message.is_none() && chunk.is_last() => {
-                message = Some(chunk.into_draft(&[to], host)?);
+                message = Some(chunk.into_draft(std::slice::from_ref(&*to), host)?);
             }
             (Some(chunk), Some(_)) if message.is_none() => self.chunks.wait(chunk, which, host),
             (Some(chunk), _) => chunk.abort(host),

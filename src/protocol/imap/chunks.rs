@@ -125,6 +125,9 @@ impl Chunks {
 
     /// Gives those that had to make room or, with `all`, every download: the client has turned to something else.
     pub(super) fn stop(&mut self, all: bool, host: &mut dyn Host) -> Vec<Message> {
+        if self.stopped.is_empty() && (!all || self.waiting.is_empty()) {
+            return Vec::new();
+        }
         let mut stopped = std::mem::take(&mut self.stopped);
         if all {
             let (downloads, others): (Vec<_>, Vec<_>) =

@@ -9,7 +9,6 @@ mod hold;
 mod judge;
 mod side;
 
-pub(super) use append::internal_date;
 pub(super) use hold::Until;
 pub(super) use side::{ClientSide, Command, Verdict};
 
@@ -117,7 +116,7 @@ impl Imap {
                 host.note(&format!("authentication cancelled: {}", rejected.0));
                 host.send(Side::Server, b"*\r\n");
             }
-            None => forward_line(self.client.line.text(), host),
+            None => self.client.line.forward(Side::Server, host),
         }
         self.client.mode = Mode::AwaitChallenge;
     }
@@ -142,7 +141,7 @@ impl Imap {
         let is_name = !name.is_empty() && name != b"UID " && !name.iter().any(|&b| matches!(b, b'\t' | 0x0b | 0x0c));
         let fault = if !command::is_tag(&tag) || !is_name {
             Some(&b"* BAD a tag and a command are expected\r\n"[..])
-        } else if self.commands.find(&tag).is_some() {
+        } else if self.commands.has(&tag) {
             Some(&b"* BAD the tag of a command that is still in progress\r\n"[..])
         } else {
             None
@@ -157,10 +156,11 @@ impl Imap {
             }
             return true;
         }
-        let goes_on = match name.as_slice() {
-            b"FETCH" | b"UID FETCH" => Wants::parse(line).chunk.is_some(),
-            name => name == b"NOOP",
+        let wants = match name.as_slice() {
+            b"FETCH" | b"UID FETCH" => Wants::parse(line),
+            _ => Wants::default(),
         };
+        let goes_on = wants.chunk.is_some() || name == b"NOOP";
         self.own.avoid(&tag);
         if !goes_on && self.capture.chunks.has_downloads() {
             self.stop_downloads(true, host);
@@ -168,6 +168,7 @@ impl Imap {
         self.client.command = Some(Command {
             tag,
             name,
+            wants,
             parts: Vec::new(),
             size: 0,
             refusal: None,
@@ -208,7 +209,6 @@ impl Imap {
         } else {
             self.judge(&mut command, end, &mut octets, host)
         };
-        let tag = String::from_utf8_lossy(&command.tag).into_owned();
         let mut rewritten = None;
         match verdict {
             Verdict::Hold(until) => {
@@ -219,7 +219,9 @@ impl Imap {
             }
             Verdict::Forward => {}
             Verdict::Rewrite(line) => rewritten = Some(line),
-            Verdict::Refuse(words) => command.refusal = Some(format!("{tag} {words}\r\n").into_bytes()),
+            Verdict::Refuse(words) => {
+                command.refusal = Some([&command.tag[..], b" ", words.as_bytes(), b"\r\n"].concat());
+            }
             Verdict::Answer(lines) => command.refusal = Some(lines),
         }
         if command.refusal.is_some() {
@@ -229,7 +231,10 @@ impl Imap {
             command.forwarded = true;
             self.commands.push(&command.tag);
         }
-        forward_line(rewritten.as_deref().unwrap_or(self.client.line.text()), host);
+        match &rewritten {
+            Some(line) => host.send(Side::Server, &[line, &b"\r\n"[..]].concat()),
+            None => self.client.line.forward(Side::Server, host),
+        }
         match end {
             LineEnd::Literal(literal) => {
                 self.client.mode = match literal.synchronizing {
@@ -290,7 +295,7 @@ impl Imap {
             }
             b"CLOSE" | b"UNSELECT" => Kind::Unselect,
             b"FETCH" | b"UID FETCH" => {
-                let wants = command.parts.iter().fold(Wants::default(), |wants, part| match part {
+                let wants = command.parts.iter().skip(1).fold(command.wants, |wants, part| match part {
                     Part::Text(text) => wants.and(Wants::parse(text)),
                     Part::Literal(_) => wants,
                 });
@@ -304,19 +309,9 @@ impl Imap {
             _ if command.is_append() => Kind::Append(std::mem::take(&mut command.prepared)),
             _ => Kind::Other,
         };
-        match self.commands.find(&command.tag) {
-            Some(pending) => {
-                pending.kind = kind;
-                self.client.mode = mode;
-            }
-            // Answered before its end: what was prepared for it is discarded already.
-            None => self.client.mode = Mode::Line,
-        }
+        // Answered before its end: what was prepared for it is discarded already.
+        let open = self.commands.set(&command.tag, kind);
+        self.client.mode = if open { mode } else { Mode::Line };
         command.discard(host);
     }
-}
-
-fn forward_line(text: &[u8], host: &mut dyn Host) {
-    host.send(Side::Server, text);
-    host.send(Side::Server, b"\r\n");
 }

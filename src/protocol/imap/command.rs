@@ -27,8 +27,8 @@ pub(super) enum LineEnd {
 
 /// Looks for a literal at the end of a line (without its CRLF) that continues tokens; `quoted` text cannot hold one.
 pub(super) fn line_end(text: &[u8]) -> LineEnd {
-    let before = marker(text).map_or(text, |(marker_at, ..)| &text[..marker_at]);
-    if ends_in_quotes(before) { LineEnd::Plain } else { tail_end(text) }
+    let Some((marker_at, ..)) = marker(text) else { return LineEnd::Plain };
+    if ends_in_quotes(&text[..marker_at]) { LineEnd::Plain } else { tail_end(text) }
 }
 
 /// The same for a line of the client's. What a careless server may read as a length, and is none (`{+5}`, `{ 5}`, `{5x}`), is absurd: what follows would be

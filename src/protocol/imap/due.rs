@@ -1,19 +1,19 @@
-//! Messages that are to be fetched on our own account, and those that were kept in this session; by sequence number and UID.
+//! Messages that are to be fetched on our own account, by sequence number and UID.
 //!
 //! Sequence numbers are those of the place in the response stream: [`Due::expunged`] keeps them true (RFC 9051, section 7.5.1), [`Due::renumbered`]
 //! forgets them. Does nothing itself; memory is bounded.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 
+use super::known::Known;
 use crate::protocol::{DraftId, Host};
 
 /// Messages that wait to be fetched.
 const DUE_MAX: usize = 20_000;
 /// Those of them that have begun to come when they become due: each is an open draft.
 const DRAFTS_MAX: usize = 4;
-/// Messages of this session that are known to be kept: beyond that one costs a second fetch.
-const KEPT_MAX: usize = 100_000;
 
 /// A message of the selected mailbox, by what is known of it. At least one of the two is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub(super) struct Message {
     pub(super) in_one: bool,
     /// Its UID was asked for.
     pub(super) resolved: bool,
+    /// It was told, and whether the message is kept is to be looked up.
+    pub(super) told: bool,
     /// Why it is due: the client got a part of it; a deletion waits for it; it lies in a folder that is followed.
     pub(super) read: bool,
     pub(super) for_deletion: bool,
@@ -79,6 +81,7 @@ impl Message {
             progress: None,
             in_one: false,
             resolved: false,
+            told: false,
             read: false,
             for_deletion: false,
             followed: false,
@@ -110,16 +113,73 @@ impl Message {
     }
 }
 
-/// What is due, in the order in which it is fetched.
+/// What is due, in the order in which it is fetched. A FETCH of a part of every message of a big folder makes thousands of messages due, one by one, so
+/// that nothing here looks through all of them for each.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) list: VecDeque<Message>,
+    /// Messages that may be in the list: those that were since the mailbox was selected.
+    seen: Known,
+    /// Where the last one was found: the next one stands behind it mostly.
+    found: Cell<usize>,
+    /// Some of the list may be of these kinds.
+    followed: bool,
+    for_deletion: bool,
+    /// How many messages were looked at to find one.
+    #[cfg(test)]
+    pub(super) looked_at: Cell<usize>,
 }
 
 impl Due {
+    /// Another mailbox, or none: nothing is in the list.
+    pub(super) fn forget(&mut self) {
+        debug_assert!(self.list.is_empty());
+        *self = Due::default();
+    }
+
+    /// The place of this message.
+    pub(super) fn find(&self, which: Which) -> Option<usize> {
+        if self.list.is_empty() || !self.seen.has(which) {
+            return None;
+        }
+        self.place(|message| message.which.is(which))
+    }
+
+    /// The place of the message of this number.
+    pub(super) fn find_number(&self, sequence_number: u32) -> Option<usize> {
+        self.place(|message| message.which.sequence_number == Some(sequence_number))
+    }
+
+    fn place(&self, is_it: impl Fn(&Message) -> bool) -> Option<usize> {
+        let is_it = |message: &Message| {
+            #[cfg(test)]
+            self.looked_at.set(self.looked_at.get() + 1);
+            is_it(message)
+        };
+        // Either the one found last has been taken out, or it stands there still.
+        let last = self.found.get();
+        let near = (last..(last + 2).min(self.list.len())).find(|&at| is_it(&self.list[at]));
+        let found = near.or_else(|| self.list.iter().position(is_it));
+        self.found.set(found.unwrap_or(last));
+        found
+    }
+
+    /// The message at this place has this UID, if none is known.
+    pub(super) fn has_uid(&mut self, at: usize, uid: Option<u32>) {
+        if let Some(message) = self.list.get_mut(at) {
+            message.told |= message.which.uid.is_none() && uid.is_some();
+            message.which.uid = message.which.uid.or(uid);
+            self.seen.insert(message.which);
+        }
+    }
+
     /// Adds a message that is not in the list yet. False: there is no room.
     pub(super) fn push(&mut self, message: Message, host: &mut dyn Host) -> bool {
-        if let Some(known) = self.list.iter_mut().find(|known| known.which.is(message.which)) {
+        self.followed |= message.followed;
+        self.for_deletion |= message.for_deletion;
+        let mut message = message;
+        if let Some(at) = self.find(message.which) {
+            let known = &mut self.list[at];
             known.which.uid = known.which.uid.or(message.which.uid);
             known.which.sequence_number = known.which.sequence_number.or(message.which.sequence_number);
             known.read |= message.read;
@@ -127,20 +187,33 @@ impl Due {
             known.for_deletion |= message.for_deletion;
             known.followed |= message.followed;
             known.in_one |= message.in_one;
-            let mut message = message;
+            self.seen.insert(known.which);
             message.drop_progress(host);
             return true;
         }
-        let mut message = message;
-        if self.list.iter().filter(|other| other.progress.is_some()).count() >= DRAFTS_MAX {
+        let drafts = || self.list.iter().filter(|other| other.progress.is_some()).count();
+        if message.progress.is_some() && drafts() >= DRAFTS_MAX {
             message.drop_progress(host);
         }
         let room = self.list.len() < DUE_MAX;
         match room {
-            true => self.list.push_back(message),
+            true => {
+                self.seen.insert(message.which);
+                self.list.push_back(message);
+            }
             false => message.drop_progress(host),
         }
         room
+    }
+
+    /// Whether one of them is due because its folder is followed.
+    pub(super) fn has_followed(&self) -> bool {
+        self.followed && self.list.iter().any(|message| message.followed)
+    }
+
+    /// Whether a deletion waits for one of them.
+    pub(super) fn has_for_deletion(&self) -> bool {
+        self.for_deletion && self.list.iter().any(|message| message.for_deletion)
     }
 
     /// The first ones that can be asked for together: neither begun nor to be fetched in one piece, `kind` alike.
@@ -152,11 +225,17 @@ impl Due {
 
     /// Takes out those that are due for no other reason.
     pub(super) fn drop_deletions(&mut self, host: &mut dyn Host) {
+        if !std::mem::take(&mut self.for_deletion) {
+            return;
+        }
         self.list.iter_mut().for_each(|message| message.for_deletion = false);
         self.drop_idle(host, |message| message.read || message.followed);
     }
 
     pub(super) fn drop_followed(&mut self, host: &mut dyn Host) {
+        if !std::mem::take(&mut self.followed) {
+            return;
+        }
         self.list.iter_mut().for_each(|message| message.followed = false);
         self.drop_idle(host, |message| message.read || message.for_deletion);
     }
@@ -175,6 +254,7 @@ impl Due {
     pub(super) fn expunged(&mut self, sequence_number: u32) -> Option<Message> {
         let gone = self.list.iter().position(|m| m.which.sequence_number == Some(sequence_number));
         let gone = gone.and_then(|at| self.list.remove(at));
+        self.seen.expunged(sequence_number);
         for message in &mut self.list {
             shift(&mut message.which, sequence_number);
         }
@@ -183,6 +263,7 @@ impl Due {
 
     /// VANISHED: the sequence numbers mean nothing any more. Those that were known by nothing else are given back.
     pub(super) fn renumbered(&mut self) -> Vec<Message> {
+        self.seen.renumbered();
         let mut lost = Vec::new();
         for mut message in std::mem::take(&mut self.list) {
             match message.which.uid {
@@ -201,46 +282,5 @@ impl Due {
 pub(super) fn shift(which: &mut Which, expunged: u32) {
     if let Some(number) = which.sequence_number.as_mut().filter(|number| **number > expunged) {
         *number -= 1;
-    }
-}
-
-/// Messages of the selected mailbox that are kept, or of which the server gives nothing.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// Sorted.
-    sequence_numbers: Vec<u32>,
-    uids: BTreeSet<u32>,
-}
-
-impl Known {
-    pub(super) fn insert(&mut self, which: Which) {
-        if let Some(uid) = which.uid
-            && self.uids.len() < KEPT_MAX
-        {
-            self.uids.insert(uid);
-        }
-        if let Some(number) = which.sequence_number
-            && self.sequence_numbers.len() < KEPT_MAX
-            && let Err(at) = self.sequence_numbers.binary_search(&number)
-        {
-            self.sequence_numbers.insert(at, number);
-        }
-    }
-
-    pub(super) fn has(&self, which: Which) -> bool {
-        which.uid.is_some_and(|uid| self.uids.contains(&uid))
-            || which.sequence_number.is_some_and(|number| self.sequence_numbers.binary_search(&number).is_ok())
-    }
-
-    pub(super) fn expunged(&mut self, sequence_number: u32) {
-        let at = self.sequence_numbers.partition_point(|&number| number < sequence_number);
-        if self.sequence_numbers.get(at) == Some(&sequence_number) {
-            self.sequence_numbers.remove(at);
-        }
-        self.sequence_numbers[at..].iter_mut().for_each(|number| *number -= 1);
-    }
-
-    pub(super) fn renumbered(&mut self) {
-        self.sequence_numbers.clear();
     }
 }

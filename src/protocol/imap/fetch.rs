@@ -75,9 +75,35 @@ enum State {
 /// Reads one response, from behind `* n FETCH `.
 pub(super) struct FetchParser {
     state: State,
-    /// The name, the atom or the literal's marker being read; what is longer than `WORD_LEN_MAX` is cut.
-    word: Vec<u8>,
+    /// The name, the atom or the literal's marker being read.
+    word: Word,
     item: Item,
+}
+
+/// What is longer than `WORD_LEN_MAX` is cut.
+struct Word {
+    octets: [u8; WORD_LEN_MAX],
+    len: usize,
+}
+
+impl Word {
+    fn push(&mut self, more: &[u8]) {
+        let more = &more[..more.len().min(WORD_LEN_MAX - self.len)];
+        self.octets[self.len..self.len + more.len()].copy_from_slice(more);
+        self.len += more.len();
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+impl std::ops::Deref for Word {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
 }
 
 /// Longest name, atom or marker that is of interest.
@@ -86,7 +112,12 @@ const DEPTH_MAX: u32 = 100_000;
 
 impl FetchParser {
     pub(super) fn new() -> FetchParser {
-        FetchParser { state: State::Open, word: Vec::new(), item: Item::Other }
+        FetchParser { state: State::Open, word: Word { octets: [0; WORD_LEN_MAX], len: 0 }, item: Item::Other }
+    }
+
+    /// Another response begins.
+    pub(super) fn begin(&mut self) {
+        (self.state, self.word.len) = (State::Open, 0);
     }
 
     /// Whether an item's name, or the end of the list, comes next.
@@ -100,7 +131,7 @@ impl FetchParser {
         while at < bytes.len() {
             let (used, event) = self.step(&bytes[at..]);
             at += used;
-            if event != Event::Nothing {
+            if !matches!(event, Event::Nothing) {
                 return (at, event);
             }
         }
@@ -126,12 +157,33 @@ impl FetchParser {
                 b'(' => self.go(State::Name),
                 _ => Event::Lost("a FETCH response has no list"),
             },
-            State::Name => self.name(byte),
-            State::Section { quoted, escaped } => self.section(byte, quoted, escaped),
+            State::Name => match run(bytes, |b| matches!(b, b' ' | b'[' | b'\r' | b'\n' | b'(' | b')' | b'"' | b'{')) {
+                [] => self.name(byte),
+                name => return self.word_goes_on(name),
+            },
+            State::Section { quoted, escaped } => {
+                match run(bytes, |b| matches!(b, b'\n' | b'\r' | b'{' | b'"' | b'\\' | b']')) {
+                    section @ [_, ..] if !escaped => return self.word_goes_on(section),
+                    _ => self.section(byte, quoted, escaped),
+                }
+            }
             State::Value => self.value(byte),
-            State::Atom => return self.atom(byte),
-            State::Marker { depth } => self.marker(byte, depth),
-            State::Nested { depth } => self.nested(byte, depth),
+            State::Atom => match run(bytes, |b| matches!(b, b' ' | b')' | b'\r' | b'\n')) {
+                [] => return (0, self.atom_over()),
+                atom => return self.word_goes_on(atom),
+            },
+            State::Marker { depth } => match run(bytes, |b| matches!(b, b'\r' | b'\n')) {
+                [] => self.marker(byte, depth),
+                marker if self.word.len + marker.len() > WORD_LEN_MAX => {
+                    let room = WORD_LEN_MAX - self.word.len;
+                    return (room + 1, Event::Lost("a FETCH response has a literal of impossible length"));
+                }
+                marker => return self.word_goes_on(marker),
+            },
+            State::Nested { depth } => match run(bytes, |b| matches!(b, b'(' | b')' | b'"' | b'{' | b'\r' | b'\n')) {
+                [] => self.nested(byte, depth),
+                plain => return (plain.len(), Event::Nothing),
+            },
             State::Tail => match byte {
                 b' ' | b'\r' => Event::Nothing,
                 b'\n' => Event::Complete,
@@ -147,17 +199,21 @@ impl FetchParser {
     }
 
     fn push(&mut self, byte: u8) {
-        if self.word.len() < WORD_LEN_MAX {
-            self.word.push(byte);
-        }
+        self.word.push(&[byte]);
+    }
+
+    fn word_goes_on<'a>(&mut self, more: &[u8]) -> (usize, Event<'a>) {
+        self.word.push(more);
+        (more.len(), Event::Nothing)
     }
 
     fn name(&mut self, byte: u8) -> Event<'static> {
         match byte {
             b' ' if self.word.is_empty() => Event::Nothing,
             b' ' => {
+                self.word.octets[..self.word.len].make_ascii_uppercase();
                 self.item = classify(&self.word);
-                self.word.clear();
+                self.word.len = 0;
                 self.go(State::Value)
             }
             b')' if self.word.is_empty() => self.go(State::Tail),
@@ -165,22 +221,17 @@ impl FetchParser {
                 self.push(byte);
                 self.go(State::Section { quoted: false, escaped: false })
             }
-            b'\r' | b'\n' | b'(' | b')' | b'"' | b'{' => {
-                Event::Lost("a FETCH response has an item without a name or value")
-            }
-            _ => {
-                self.push(byte);
-                Event::Nothing
-            }
+            _ => Event::Lost("a FETCH response has an item without a name or value"),
         }
     }
 
     fn section(&mut self, byte: u8, quoted: bool, escaped: bool) -> Event<'static> {
         if byte == b'\n' {
             // `{n}` CRLF: a header name as a literal.
-            let marker = self.word.iter().rposition(|&b| b == b'{').map(|at| self.word.split_off(at));
-            let len = marker.as_deref().and_then(|marker| marker.strip_prefix(b"{")?.strip_suffix(b"}"));
-            return match len.and_then(parse_len) {
+            let marker = self.word.iter().rposition(|&b| b == b'{');
+            let len = marker.and_then(|at| parse_len(self.word[at + 1..].strip_suffix(b"}")?));
+            self.word.truncate(marker.unwrap_or(WORD_LEN_MAX));
+            return match len {
                 Some(0) => Event::Nothing,
                 Some(len) => self.go(State::SectionLiteral(len)),
                 None => Event::Lost("a FETCH response's item name has no end"),
@@ -199,9 +250,9 @@ impl FetchParser {
             b'"' => self.go(State::Section { quoted: !quoted, escaped: false }),
             b']' if !quoted => {
                 // Told from `BODY[]` cut short: the closing bracket is always there.
-                if self.word.len() == WORD_LEN_MAX {
+                if self.word.len == WORD_LEN_MAX {
                     self.word.truncate(WORD_LEN_MAX - 1);
-                    self.word.push(b']');
+                    self.push(b']');
                 }
                 self.go(State::Name)
             }
@@ -229,30 +280,27 @@ impl FetchParser {
         }
     }
 
-    /// Does not take the byte that ends the atom.
-    fn atom(&mut self, byte: u8) -> (usize, Event<'static>) {
-        if !matches!(byte, b' ' | b')' | b'\r' | b'\n') {
-            self.push(byte);
-            return (1, Event::Nothing);
-        }
+    /// The byte that ends the atom is not taken.
+    fn atom_over(&mut self) -> Event<'static> {
         self.state = State::Name;
-        let word = std::mem::take(&mut self.word);
-        let uid = || std::str::from_utf8(&word).ok()?.parse::<u32>().ok().filter(|&uid| uid > 0);
+        let uid = || std::str::from_utf8(&self.word).ok()?.parse::<u32>().ok().filter(|&uid| uid > 0);
         let event = match self.item {
             Item::Uid => uid().map_or(Event::Nothing, Event::Uid),
-            item if word.eq_ignore_ascii_case(b"NIL") => Event::Nil(item),
+            item if self.word.eq_ignore_ascii_case(b"NIL") => Event::Nil(item),
             _ => Event::Nothing,
         };
-        (0, event)
+        self.word.len = 0;
+        event
     }
 
     fn marker(&mut self, byte: u8, depth: u32) -> Event<'static> {
         match byte {
             b'\n' => {
-                let word = std::mem::take(&mut self.word);
-                let digits = word.strip_prefix(b"~").unwrap_or(&word);
+                let digits = self.word.strip_prefix(b"~").unwrap_or(&self.word);
                 let digits = digits.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
-                let Some(len) = digits.and_then(parse_len) else {
+                let len = digits.and_then(parse_len);
+                self.word.len = 0;
+                let Some(len) = len else {
                     return Event::Lost("a FETCH response has a literal of impossible length");
                 };
                 self.state = State::Literal { depth, left: len };
@@ -261,12 +309,7 @@ impl FetchParser {
                     _ => Event::Nothing,
                 }
             }
-            b'\r' => Event::Nothing,
-            _ if self.word.len() == WORD_LEN_MAX => Event::Lost("a FETCH response has a literal of impossible length"),
-            _ => {
-                self.push(byte);
-                Event::Nothing
-            }
+            _ => Event::Nothing,
         }
     }
 
@@ -293,8 +336,8 @@ impl FetchParser {
             b'"' if depth > 0 => (1, State::Nested { depth }, Event::Nothing),
             b'"' => (1, State::Name, Event::End(self.item)),
             _ => {
-                let plain = bytes.iter().take_while(|b| !b"\"\\\r\n".contains(b)).count();
-                (plain, State::Quoted { depth, escaped: false }, Event::Content(&bytes[..plain]))
+                let plain = run(bytes, |b| matches!(b, b'"' | b'\\' | b'\r' | b'\n'));
+                (plain.len(), State::Quoted { depth, escaped: false }, Event::Content(plain))
             }
         };
         self.state = state;
@@ -312,39 +355,55 @@ impl FetchParser {
             b')' => self.go(State::Nested { depth: depth - 1 }),
             b'"' => self.go(State::Quoted { depth, escaped: false }),
             b'{' => {
-                self.word.clear();
+                self.word.len = 0;
                 self.push(byte);
                 self.go(State::Marker { depth })
             }
-            b'\r' | b'\n' => Event::Lost("a FETCH response has a list without an end"),
-            _ => Event::Nothing,
+            _ => Event::Lost("a FETCH response has a list without an end"),
         }
     }
 }
 
-fn classify(name: &[u8]) -> Item {
-    let upper = name.to_ascii_uppercase();
-    let peekless = match upper.strip_prefix(b"BODY.PEEK[") {
-        Some(rest) => [b"BODY[", rest].concat(),
-        None => upper.strip_suffix(b".PEEK").map_or_else(|| upper.clone(), <[u8]>::to_vec),
-    };
-    match peekless.as_slice() {
-        b"BODY[]" | b"RFC822" => Item::Whole,
-        b"BODY[HEADER]" | b"RFC822.HEADER" | b"BODY[0]" => Item::Header,
-        b"BODY[TEXT]" | b"RFC822.TEXT" => Item::Text,
+/// The bytes before the first one that ends their run.
+fn run(bytes: &[u8], ends: impl Fn(u8) -> bool) -> &[u8] {
+    &bytes[..bytes.iter().position(|&b| ends(b)).unwrap_or(bytes.len())]
+}
+
+/// The item of this name, which is in upper case.
+fn classify(upper: &[u8]) -> Item {
+    if let Some(section) = upper.strip_prefix(b"BODY.PEEK[") {
+        return body(section);
+    }
+    let peekless = upper.strip_suffix(b".PEEK").unwrap_or(upper);
+    match peekless {
         b"UID" => Item::Uid,
         b"INTERNALDATE" => Item::InternalDate,
-        name => content(name),
+        b"RFC822" => Item::Whole,
+        b"RFC822.HEADER" => Item::Header,
+        b"RFC822.TEXT" => Item::Text,
+        name => match (name.strip_prefix(b"BODY["), name.strip_prefix(b"BINARY[")) {
+            (Some(section), _) => body(section),
+            (None, Some(section)) => content(section, true),
+            (None, None) => Item::Other,
+        },
+    }
+}
+
+/// `BODY[section]`, of which this is what stands behind the opening bracket.
+fn body(section: &[u8]) -> Item {
+    match section {
+        b"]" => Item::Whole,
+        b"HEADER]" | b"0]" => Item::Header,
+        b"TEXT]" => Item::Text,
+        section => content(section, false),
     }
 }
 
 /// Content of the message itself, as against header fields and MIME headers.
-fn content(name: &[u8]) -> Item {
-    let binary = name.strip_prefix(b"BINARY[");
-    let Some(rest) = binary.or_else(|| name.strip_prefix(b"BODY[")) else { return Item::Other };
+fn content(rest: &[u8], binary: bool) -> Item {
     let (section, behind) = rest.split_at(rest.iter().position(|&b| b == b']').unwrap_or(rest.len()));
     match section {
-        b"" if binary.is_none() => origin(behind).map_or(Item::Piece, Item::Chunk),
+        b"" if !binary => origin(behind).map_or(Item::Piece, Item::Chunk),
         section if items::is_metadata(section) => Item::Other,
         _ => Item::Piece,
     }
@@ -444,7 +503,7 @@ mod tests {
             ("BODYSTRUCTURE", Item::Other),
             ("INTERNALDATE", Item::InternalDate),
         ] {
-            assert_eq!(classify(name.as_bytes()), item, "{name}");
+            assert_eq!(classify(name.to_ascii_uppercase().as_bytes()), item, "{name}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! them for the proxy's other sessions: a client lists its folders once and then opens them from several connections.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::archive::{Folder, Owner};
@@ -21,6 +21,8 @@ pub struct FolderRules {
     mirror: bool,
     /// 0: not heard of yet.
     separator: AtomicU8,
+    /// Counts what was learnt that may put a mailbox elsewhere.
+    generation: AtomicU64,
     special: Mutex<HashMap<Owner, HashMap<Vec<u8>, Role>>>,
 }
 
@@ -56,6 +58,7 @@ impl FolderRules {
             skip_special_use: shared.skip_special_use,
             mirror: shared.imap_folders == ImapFolders::Mirror,
             separator: AtomicU8::new(0),
+            generation: AtomicU64::new(0),
             special: Mutex::new(HashMap::new()),
         }
     }
@@ -104,7 +107,7 @@ impl FolderRules {
     /// Learns from a LIST, LSUB or XLIST response. `owner`: who is logged in.
     pub(super) fn learn(&self, owner: Option<&Owner>, attributes: &[u8], separator: Option<u8>, name: &[u8]) {
         if let Some(separator) = separator {
-            self.separator.store(separator, Ordering::Relaxed);
+            self.learn_separator(separator);
         }
         let role = attributes.split(|&b| b == b' ').find_map(role_of);
         let (Some(owner), Some(role)) = (owner, role) else { return };
@@ -114,16 +117,24 @@ impl FolderRules {
         let mut special = lock(&self.special);
         if special.len() >= OWNERS_MAX && !special.contains_key(owner) {
             special.clear();
+            self.generation.fetch_add(1, Ordering::Release);
         }
         let folders = special.entry(owner.clone()).or_default();
-        if folders.len() < SPECIAL_MAX {
-            folders.insert(encoded(name), role);
+        if folders.len() < SPECIAL_MAX && folders.insert(encoded(name), role) != Some(role) {
+            self.generation.fetch_add(1, Ordering::Release);
         }
     }
 
     /// Learns the separator of the personal namespace (RFC 2342).
     pub(super) fn learn_separator(&self, separator: u8) {
-        self.separator.store(separator, Ordering::Relaxed);
+        if self.separator.swap(separator, Ordering::Relaxed) != separator {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Another number than before: a mailbox may have another place than before. To be asked before the place is.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The hierarchy separator. Before the server has told it: `/` where there is one (no server that separates by `.` allows it in a name),

@@ -120,7 +120,7 @@ impl Imap {
             Mode::Inbox => mailbox.name.eq_ignore_ascii_case(b"INBOX"),
             Mode::All => true,
         };
-        let begun = self.own.due.list.iter().any(|message| message.followed);
+        let begun = self.own.due.has_followed();
         wanted && (begun || self.own.follow.has_work(mailbox.exists)) && self.destination().is_some()
     }
 
@@ -155,7 +155,7 @@ impl Imap {
         }
         self.own.follow.disturbed = false;
         self.own.follow.turn = true;
-        if self.own.due.list.iter().any(|message| message.followed) {
+        if self.own.due.has_followed() {
             return;
         }
         while let Some(which) = self.own.follow.candidates.pop() {
@@ -232,9 +232,7 @@ impl Imap {
     /// The client has heard `+` for this IDLE already; `done`: and has ended it.
     pub(super) fn send_idle(&mut self, idle: &HeldIdle, done: bool, host: &mut dyn Host) {
         self.commands.push(&idle.tag);
-        if let Some(pending) = self.commands.find(&idle.tag) {
-            pending.kind = Kind::Idle { begun: false, told: true, done };
-        }
+        self.commands.set(&idle.tag, Kind::Idle { begun: false, told: true, done });
         host.send(Side::Server, &idle.line);
     }
 }

@@ -269,7 +269,7 @@ impl Imap {
                 self.command(&text, Work::Resolve(Purpose::Deletion), host);
                 false
             }
-            Step::Fetching if self.own.due.list.iter().any(|message| message.for_deletion) => false,
+            Step::Fetching if self.own.due.has_for_deletion() => false,
             // Marks that came while messages were fetched are seen by a last look, right before the command.
             Step::Fetching if (gate.more || gate.marked_only && gate.found > 0) && gate.looks < LOOKS_MAX => {
                 gate.look();

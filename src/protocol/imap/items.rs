@@ -31,14 +31,16 @@ impl Wants {
     /// Reads one line of a FETCH command.
     pub(super) fn parse(text: &[u8]) -> Wants {
         let mut wants = Wants::default();
-        let (mut previous, mut single) = (Vec::new(), false);
+        let (mut behind_name, mut single, mut upper) = (false, false, Vec::new());
         for item in items(text) {
-            let item = item.to_ascii_uppercase();
-            if previous == b"FETCH" {
+            if behind_name {
                 single = item.iter().all(u8::is_ascii_digit);
             }
-            wants.add(&item, single);
-            previous = item;
+            upper.clear();
+            upper.extend_from_slice(item);
+            upper.make_ascii_uppercase();
+            wants.add(&upper, single);
+            behind_name = upper == b"FETCH";
         }
         wants
     }

@@ -14,12 +14,14 @@ mod capture;
 mod chunks;
 mod client;
 mod command;
+mod date;
 mod due;
 mod fetch;
 mod folders;
 mod follow;
 mod gate;
 mod items;
+mod known;
 mod mailbox;
 mod outstanding;
 mod own;
@@ -27,6 +29,7 @@ mod server;
 mod set;
 mod trouble;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +40,7 @@ use self::capture::Capture;
 use self::client::ClientSide;
 use self::mailbox::{Mailbox, Opening};
 use self::outstanding::{Kind, Outstanding, Pending};
-use self::own::Own;
+use self::own::{Own, Placed};
 use self::server::ServerSide;
 use super::{End, Farewell, Host, Protocol, Refused, Side};
 use crate::archive::Owner;
@@ -68,6 +71,8 @@ pub struct Imap {
     login: Option<Owner>,
     /// The mailbox selected at this place of the response stream.
     mailbox: Option<Mailbox>,
+    /// Of login and mailbox.
+    placed: RefCell<Placed>,
     /// What the server has told of the mailbox that is being selected.
     opening: Opening,
     commands: Outstanding,
@@ -113,6 +118,7 @@ impl Imap {
             client_secure: settings.listen_tls != TlsMode::StartTls,
             login: None,
             mailbox: None,
+            placed: RefCell::default(),
             opening: Opening::default(),
             commands: Outstanding::default(),
             client: ClientSide::new(),
@@ -169,6 +175,7 @@ impl Imap {
         self.capture.forget();
         self.own.follow.begin(mailbox.as_ref().map_or(0, |mailbox| mailbox.exists));
         self.mailbox = mailbox;
+        self.placed = RefCell::default();
         self.come_back(host);
         self.own.tell_of_more(host);
     }
@@ -283,7 +290,7 @@ impl Protocol for Imap {
     }
 
     fn release(&mut self) {
-        self.commands.list.shrink_to_fit();
+        self.commands.release();
         self.client.release();
         self.server.release();
     }

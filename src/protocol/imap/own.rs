@@ -18,6 +18,8 @@ mod state;
 pub(super) use outcome::{is_expunge_issued, words};
 pub(super) use state::{Flight, Own, Purpose, Work};
 
+use std::sync::Arc;
+
 use state::Held;
 
 use super::due::{Message, Which};
@@ -27,7 +29,7 @@ use crate::archive::Destination;
 use crate::protocol::{End, Host, Refused, Side};
 
 /// Messages of which the first piece is asked for in one command, and how many octets of each.
-const BATCH_MAX: usize = 8;
+pub(super) const BATCH_MAX: usize = 8;
 /// (So few in the unit tests, whose transcripts are played once for every octet.)
 const BATCH_PIECE_LEN: u64 = if cfg!(test) { 16 } else { 64 * 1024 };
 /// A piece of a message alone, octets.
@@ -40,9 +42,28 @@ const GUILTY: &str =
     "the server ended a session when it was asked for it, and is not asked again until MailStore is restarted";
 /// UIDs asked for in one command.
 const RESOLVE_MAX: usize = 500;
+
+/// Where messages go that are fetched from the selected mailbox.
+#[derive(Default)]
+pub(super) struct Placed {
+    /// What was known of the folders when it was found out. None: it has to be.
+    generation: Option<u64>,
+    destination: Option<Arc<Destination>>,
+}
+
 impl Imap {
-    /// Where messages fetched from the selected mailbox go; nowhere where they are not kept.
-    pub(super) fn destination(&self) -> Option<Destination> {
+    /// Where messages fetched from the selected mailbox go; nowhere where they are not kept. Found out once, as long as nothing is learnt of
+    /// the folders.
+    pub(super) fn destination(&self) -> Option<Arc<Destination>> {
+        let generation = self.settings.folders.generation();
+        let mut placed = self.placed.borrow_mut();
+        if placed.generation != Some(generation) {
+            *placed = Placed { generation: Some(generation), destination: self.place().map(Arc::new) };
+        }
+        placed.destination.clone()
+    }
+
+    fn place(&self) -> Option<Destination> {
         let owner = self.login.as_ref()?;
         let folder = match &self.mailbox {
             Some(mailbox) => self.settings.folders.place_fetched(owner, &mailbox.name)?,
@@ -285,12 +306,16 @@ impl Imap {
 
     /// Messages that turn out to be kept already are due no more.
     fn due_resolved(&mut self, host: &mut dyn Host) {
-        for message in std::mem::take(&mut self.own.due.list) {
-            match message.progress.is_none() && self.is_known(message.which, host) {
-                true => self.own.known.insert(message.which),
-                false => self.own.due.list.push_back(message),
+        let mut list = std::mem::take(&mut self.own.due.list);
+        list.retain_mut(|message| {
+            let told = std::mem::take(&mut message.told);
+            let known = told && message.progress.is_none() && self.is_known(message.which, host);
+            if known {
+                self.own.known.insert(message.which);
             }
-        }
+            !known
+        });
+        self.own.due.list = list;
     }
 
     /// The client has left: its IDLE must not keep us from what is due.

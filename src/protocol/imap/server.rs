@@ -9,6 +9,7 @@ mod own;
 mod tagged;
 
 use delivery::Fetch;
+use memchr::memchr;
 use own::OwnFetch;
 
 use super::capability;
@@ -17,7 +18,7 @@ use super::{Imap, Kind, Phase};
 use crate::config::TlsMode;
 use crate::logging::quote;
 use crate::protocol::line::trim_ending;
-use crate::protocol::{End, Farewell, Host, Side, WORDS_WITHHELD, response_code};
+use crate::protocol::{End, Farewell, Host, Side, WORDS_WITHHELD, overwrite, response_code};
 
 /// Longest line that is looked at as a whole, in octets. Data lines may be longer (`SEARCH` over a big mailbox) and pass unread.
 const LINE_LEN_MAX: usize = 64 * 1024;
@@ -25,10 +26,13 @@ const LINE_LEN_MAX: usize = 64 * 1024;
 const TAIL_LEN: usize = 32;
 /// With so many octets of ours waiting for the end of a response, the client has to wait too.
 const POSTPONED_MAX: usize = 16 * 1024;
+/// Memory for a line that comes in pieces is used again up to so many octets.
+const LINE_KEPT_MAX: usize = 4096;
 const STARTTLS_TAG: &[u8] = b"MAILSTORE1";
 
 pub(super) struct ServerSide {
     state: State,
+    fetch: Fetch,
     /// The line being read, as received.
     line: Vec<u8>,
     /// LIST-like response with literals: its pieces so far.
@@ -45,14 +49,11 @@ enum State {
     /// Collecting a line in `line`.
     Line,
     /// The rest of a data line too long to collect.
-    Rest {
-        tail: Vec<u8>,
-    },
+    Rest { tail: Vec<u8> },
     /// Octets of a literal in a data response.
-    Literal {
-        left: u64,
-    },
-    Fetch(Box<Fetch>),
+    Literal { left: u64 },
+    /// A FETCH response: see [`ServerSide::fetch`].
+    Fetch,
     /// A FETCH response while a FETCH of ours is in progress.
     Own(Box<OwnFetch>),
     /// The rest of the numbers that a SEARCH of ours found, behind the beginning of one.
@@ -64,11 +65,13 @@ impl ServerSide {
         if self.line.is_empty() {
             self.line = Vec::new();
         }
+        self.fetch.release();
     }
 
     pub(super) fn new() -> ServerSide {
         ServerSide {
             state: State::Line,
+            fetch: Fetch::new(),
             line: Vec::new(),
             listing: None,
             midway: false,
@@ -106,11 +109,14 @@ impl Imap {
                 break;
             }
             let rest = &bytes[at..];
+            if let State::Fetch = self.server.state {
+                at += self.fetch(rest, 0, host);
+                continue;
+            }
             at += match std::mem::replace(&mut self.server.state, State::Line) {
-                State::Line => self.collect(rest, host),
+                State::Line | State::Fetch => self.collect(rest, host),
                 State::Rest { tail } => self.rest_of_line(tail, rest, host),
                 State::Literal { left } => self.literal(left, rest, host),
-                State::Fetch(fetch) => self.fetch(fetch, rest, host),
                 State::Own(fetch) => self.own_fetch(fetch, rest, host),
                 State::OwnNumbers(part) => self.rest_of_numbers(part, rest, host),
             };
@@ -120,15 +126,46 @@ impl Imap {
 
     fn collect(&mut self, bytes: &[u8], host: &mut dyn Host) -> usize {
         let room = LINE_LEN_MAX - self.server.line.len();
-        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let end = self.line_end(&bytes[..bytes.len().min(room)]);
         let taken = end.unwrap_or(bytes.len()).min(room);
+        let whole = end.is_some();
+        if self.server.line.is_empty() && (whole || taken == room) {
+            // What comes in one piece is not copied.
+            if self.is_running()
+                && !self.server.midway
+                && let Some((number, head)) = delivery::head(bytes)
+            {
+                return self.fetch_begins(number, bytes, head, host);
+            }
+            self.line(&bytes[..taken], whole, host);
+            return taken;
+        }
         self.server.line.extend_from_slice(&bytes[..taken]);
-        let whole = end == Some(taken);
         if whole || taken == room {
-            let line = std::mem::take(&mut self.server.line);
+            let mut line = std::mem::take(&mut self.server.line);
             self.line(&line, whole, host);
+            if line.capacity() <= LINE_KEPT_MAX {
+                // It may have repeated a credential.
+                overwrite(&mut line);
+                line.clear();
+                self.server.line = line;
+            }
         }
         taken
+    }
+
+    /// Behind the line that the bytes begin with. A server may repeat a password that it refuses: nothing looks at that which may leave a copy on the
+    /// stack, as memchr does where it is not optimized.
+    pub(super) fn line_end(&self, bytes: &[u8]) -> Option<usize> {
+        let end = match self.login {
+            Some(_) => memchr(b'\n', bytes),
+            None => bytes.iter().position(|&b| b == b'\n'),
+        };
+        end.map(|at| at + 1)
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Leaving(_))
     }
 
     /// A line, or the first `LINE_LEN_MAX` octets of one.
@@ -142,7 +179,7 @@ impl Imap {
         let second = trim_ending(second).to_ascii_uppercase();
         let third = trim_ending(words.next().unwrap_or_default()).to_ascii_uppercase();
         let is_number = !second.is_empty() && second.iter().all(u8::is_ascii_digit);
-        if !matches!(self.phase, Phase::Running | Phase::Leaving(_)) {
+        if !self.is_running() {
             return match whole {
                 true => self.before_running(line, first, &second, host),
                 false => self.lost("its greeting has no end", host),
@@ -150,8 +187,16 @@ impl Imap {
         }
         if first == b"*" && is_number && third == b"FETCH" {
             let number = std::str::from_utf8(&second).ok().and_then(|digits| digits.parse().ok());
-            let Some(number) = number else { return self.lost("a message sequence number is too large", host) };
-            return self.fetch_begins(number, line, host);
+            // Behind `* n FETCH`.
+            let mut blanks = line.iter().enumerate().filter(|(_, b)| **b == b' ').map(|(at, _)| at);
+            let head = blanks.nth(2).unwrap_or(line.len());
+            let mut at = self.fetch_begins(number, line, head, host);
+            while at < line.len()
+                && let State::Own(fetch) = std::mem::replace(&mut self.server.state, State::Line)
+            {
+                at += self.own_fetch(fetch, &line[at..], host);
+            }
+            return;
         }
         if !whole && (first != b"*" || is_status(&second) || matches!(second.as_slice(), b"CAPABILITY" | b"ENABLED")) {
             return self.lost("a line of it has no end", host);
@@ -298,7 +343,9 @@ impl Imap {
     /// A line, or the beginning of one, of a response that passes as it is.
     fn data(&mut self, line: &[u8], whole: bool, host: &mut dyn Host) {
         self.pass(line, host);
-        if let (true, Some(messages), Some(count)) = (self.server.swallowing, messages(line), self.own.count()) {
+        if self.server.swallowing
+            && let (Some(messages), Some(count)) = (messages(line), self.own.count())
+        {
             *count = messages;
         }
         self.server.midway = true;
@@ -317,7 +364,7 @@ impl Imap {
     }
 
     fn rest_of_line(&mut self, tail: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
-        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let end = self.line_end(bytes);
         let taken = end.unwrap_or(bytes.len());
         self.pass(&bytes[..taken], host);
         let tail = tail_of(&tail, &bytes[..taken]);

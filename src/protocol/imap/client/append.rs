@@ -7,6 +7,7 @@ use super::{Command, Mode, Octets, Until, Verdict};
 use crate::archive::{Destination, Folder};
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::command::{Args, LineEnd, Part};
+use crate::protocol::imap::date::internal_date;
 use crate::protocol::imap::folders::Place;
 use crate::protocol::{DraftId, End, Host, Refused, Side};
 
@@ -135,10 +136,4 @@ impl Imap {
         }
         command.size += bytes.len();
     }
-}
-
-/// `date-time` of RFC 9051, section 9: Unix time, seconds.
-pub(in crate::protocol::imap) fn internal_date(text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    chrono::DateTime::parse_from_str(text, "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.timestamp())
 }

@@ -5,7 +5,6 @@ use crate::config::TlsMode;
 use crate::protocol::Host;
 use crate::protocol::imap::command::LineEnd;
 use crate::protocol::imap::follow::HeldIdle;
-use crate::protocol::imap::items::Wants;
 use crate::protocol::imap::{Imap, capability};
 use crate::protocol::sasl::{Exchange, Mechanism};
 
@@ -62,7 +61,7 @@ impl Imap {
             },
             b"CLOSE" => self.judge_deletion(command, host),
             b"FETCH" | b"UID FETCH" => {
-                let wants = Wants::parse(self.client.line.text());
+                let wants = command.wants;
                 if self.commands.confuses(wants) { Verdict::Hold(Until::Told(wants)) } else { Verdict::Forward }
             }
             b"SELECT" | b"EXAMINE" | b"UNSELECT" => self.judge_leaving(false, host),

@@ -3,6 +3,7 @@
 use super::{COMMAND_LEN_MAX, Until};
 use crate::protocol::imap::command::{Args, Literal, Part};
 use crate::protocol::imap::follow::HeldIdle;
+use crate::protocol::imap::items::Wants;
 use crate::protocol::line::LineBuffer;
 use crate::protocol::sasl::Exchange;
 use crate::protocol::{DraftId, Host};
@@ -62,6 +63,8 @@ pub(in crate::protocol::imap) struct Command {
     pub(in crate::protocol::imap) tag: Vec<u8>,
     /// In upper case, `UID FETCH` as such.
     pub(in crate::protocol::imap) name: Vec<u8>,
+    /// What its first line asks for, if it is a FETCH.
+    pub(super) wants: Wants,
     pub(super) parts: Vec<Part>,
     /// What `parts` take.
     pub(super) size: usize,

@@ -1,6 +1,6 @@
 //! What became of our fetches: kept, tried once more in another way, or given up and told of.
 
-use super::{Flight, Own, Work};
+use super::{BATCH_MAX, Flight, Own, Work};
 use crate::logging::escape;
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::capability::status_code;
@@ -45,21 +45,25 @@ impl Imap {
         self.own.follow.paid(flight.octets);
         let busy = status != b"OK" && wants_less(line);
         let mut failed = Vec::new();
-        for message in std::mem::take(&mut self.own.due.list) {
-            let mut message = message;
+        // They stand first.
+        let mut at = 0;
+        for _ in 0..BATCH_MAX {
+            let Some(message) = self.own.due.list.get_mut(at) else { break };
             let asked = std::mem::take(&mut message.asked);
             if !asked || message.answered {
-                self.own.due.list.push_back(message);
-            } else if in_one || busy {
-                message.drop_progress(host);
-                failed.push(message);
+                at += 1;
+                continue;
+            }
+            message.drop_progress(host);
+            if in_one || busy {
+                failed.extend(self.own.due.list.remove(at));
             } else {
                 // Once more, in the plainest of ways.
-                message.drop_progress(host);
                 message.in_one = true;
-                self.own.due.list.push_back(message);
+                at += 1;
             }
         }
+        debug_assert!(self.own.due.list.iter().all(|message| !message.asked));
         if busy && !std::mem::replace(&mut self.own.backing_off, true) {
             self.own.follow.stop();
             let waiting: Vec<Message> = std::mem::take(&mut self.own.due.list).into();

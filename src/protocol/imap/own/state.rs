@@ -3,9 +3,10 @@
 use super::HOLD_OCTETS_MAX;
 use super::elsewhere::Elsewhere;
 use crate::protocol::Refused;
-use crate::protocol::imap::due::{self, Due, Known, Message, Which};
+use crate::protocol::imap::due::{self, Due, Message, Which};
 use crate::protocol::imap::follow::Follow;
 use crate::protocol::imap::gate::Gate;
+use crate::protocol::imap::known::Known;
 use crate::protocol::imap::mailbox::{Mailbox, Opening};
 
 /// What a session knows of its fetches.
@@ -227,6 +228,7 @@ impl Own {
         for known in [&mut self.known, &mut self.given_up, &mut self.too_large] {
             *known = Known::default();
         }
+        self.due.forget();
     }
 
     pub(in crate::protocol::imap) fn expunged(&mut self, sequence_number: u32) -> Option<Message> {

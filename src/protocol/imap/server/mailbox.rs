@@ -76,7 +76,7 @@ impl Imap {
         let count = set::count(uids, u32::MAX);
         if let Some(mailbox) = &mut self.mailbox {
             mailbox.exists = mailbox.exists.saturating_sub(count);
-            if self.own.due.list.iter().any(|message| message.followed) {
+            if self.own.due.has_followed() {
                 // It has no number any more by which it could go on.
                 self.own.due.drop_followed(host);
                 self.own.follow.begin(mailbox.exists);
@@ -86,7 +86,7 @@ impl Imap {
 
     /// Numbers that a SEARCH of ours found, beyond the line's beginning.
     pub(super) fn rest_of_numbers(&mut self, part: Vec<u8>, bytes: &[u8], host: &mut dyn Host) -> usize {
-        let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let end = self.line_end(bytes);
         let taken = end.unwrap_or(bytes.len());
         let left = self.own_numbers(&[&part, &bytes[..taken]].concat(), end.is_some(), host);
         if left.len() > TAIL_LEN {

@@ -3,10 +3,10 @@
 use super::State;
 use crate::protocol::imap::Imap;
 use crate::protocol::imap::capture::Found;
-use crate::protocol::imap::client::internal_date;
+use crate::protocol::imap::date::internal_date;
 use crate::protocol::imap::due::{Progress, Which};
 use crate::protocol::imap::fetch::{Event, FetchParser, Item};
-use crate::protocol::imap::own::{Purpose, Work};
+use crate::protocol::imap::own::{BATCH_MAX, Purpose, Work};
 use crate::protocol::{DraftId, Host, Refused, Side};
 
 /// Octets of the items that are not ours.
@@ -124,11 +124,12 @@ impl Imap {
 
     /// The place of the message that is meant.
     fn asked_for(&self, which: Which) -> Option<usize> {
-        let list = &self.own.due.list;
-        let by_name = list.iter().position(|message| message.asked && message.which.is(which));
+        // They stand first.
+        let list = || self.own.due.list.iter().take(BATCH_MAX);
+        let by_name = list().position(|message| message.asked && message.which.is(which));
         // Its UID may still follow.
         let only = || {
-            let mut asked = list.iter().enumerate().filter(|(_, message)| message.asked);
+            let mut asked = list().enumerate().filter(|(_, message)| message.asked);
             let (at, message) = asked.next()?;
             (asked.next().is_none() && message.which.sequence_number.is_none()).then_some(at)
         };
@@ -158,7 +159,7 @@ impl Imap {
         let draft = match &message.progress {
             Some(progress) => progress.draft,
             None if from != 0 && !whole => return,
-            None => match host.begin(&[to], len.filter(|_| whole)) {
+            None => match host.begin(std::slice::from_ref(&*to), len.filter(|_| whole)) {
                 Ok(draft) => draft,
                 Err(refused) => return self.own_refused(at, refused, host),
             },
@@ -245,7 +246,8 @@ impl Imap {
             message.answered = false;
             return message.drop_progress(host);
         }
-        message.which.uid = told;
+        self.own.due.has_uid(content.at, told);
+        let Some(message) = self.own.due.list.get(content.at) else { return };
         let Some(progress) = &message.progress else { return };
         if let Some(date) = internal_date(&fetch.date) {
             host.date(progress.draft, date);
@@ -263,9 +265,8 @@ impl Imap {
 
     /// The UID of a message that is due.
     fn due_is(&mut self, which: Which) {
-        let number = which.sequence_number;
-        if let Some(message) = self.own.due.list.iter_mut().find(|message| message.which.sequence_number == number) {
-            message.which.uid = message.which.uid.or(which.uid);
+        if let Some(at) = which.sequence_number.and_then(|number| self.own.due.find_number(number)) {
+            self.own.due.has_uid(at, which.uid);
         }
     }
 
@@ -301,7 +302,7 @@ impl Imap {
             }
             Found::Whole(which) => {
                 self.own.known.insert(which);
-                if let Some(at) = self.own.due.list.iter().position(|message| message.which.is(which))
+                if let Some(at) = self.own.due.find(which)
                     && let Some(mut message) = self.own.due.list.remove(at)
                 {
                     message.drop_progress(host);

@@ -1,5 +1,8 @@
 //! Tagged replies: what a command's end means, and what is done before the client hears of it.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+
 use super::is_status;
 use crate::archive::Owner;
 use crate::protocol::imap::outstanding::{Kind, Pending};
@@ -40,7 +43,7 @@ impl Imap {
         }
         self.consequences(pending, status, line, host);
         let line = match withheld {
-            Some(refused) => not_archived(tag, refused),
+            Some(refused) => Cow::Owned(not_archived(tag, refused)),
             None => capability::filter_status(line, self.capability_context(), true),
         };
         let held = withheld.is_none() && by_uid.is_some_and(|by_uid| self.hold_reply(by_uid, tag, &line));
@@ -91,6 +94,7 @@ impl Imap {
             Kind::Logout => {
                 self.select(None, host);
                 self.login = None;
+                self.placed = RefCell::default();
                 host.logged_out();
                 self.phase = Phase::Leaving(End::Orderly("logout"));
             }
@@ -101,6 +105,7 @@ impl Imap {
         let owner = Owner::new(user, &self.settings.default_domain);
         logged_in(user, &owner, password, host);
         self.login = Some(owner);
+        self.placed = RefCell::default();
     }
 
     /// All that was finished is on disk. False: it is not, and the session has been ended.

@@ -61,6 +61,22 @@ fn a_long_line_that_is_held_back_is_not_read_again_whatever_the_server_says() {
 }
 
 #[test]
+fn a_part_of_each_message_of_a_big_folder_costs_no_more_for_each_than_of_a_small_one() {
+    for count in [100, 20_000] {
+        let (mut session, mut host) = in_inbox();
+        session.input(Side::Client, b"c UID FETCH 1:* (BODY.PEEK[TEXT])\r\n", &mut host);
+        // Once new, once known already.
+        for number in (1..=count).chain(1..=count) {
+            let response = format!("* {number} FETCH (UID {} BODY[TEXT] {{4}}\r\ntext)\r\n", number + 7);
+            session.input(Side::Server, response.as_bytes(), &mut host);
+        }
+        assert_eq!(session.own.due.list.len(), count);
+        let looked_at = session.own.due.looked_at.get();
+        assert!(looked_at <= 3 * count, "{looked_at} messages were looked at for {count}");
+    }
+}
+
+#[test]
 fn who_is_not_logged_in_has_shorter_lines_and_literals() {
     let too_long = "a LOGIN joe ".len() + 64 * 1024;
     for (limit, logged_in) in [(64 * 1024, false), (1024 * 1024, true)] {
