@@ -117,6 +117,9 @@ fn lower_case(bytes: &[u8], unicode: bool) -> Vec<u8> {
 
 /// The text in lower case, as owners and their domains are written.
 pub(crate) fn small_letters(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars().map(small).collect()
 }
 

@@ -40,6 +40,8 @@ pub const INPUT_MAX: usize = 64 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// For so many turns after the login the stack is overwritten, too.
 const TURNS_TO_CLEAR: u32 = 4;
+/// How often a side that let us wait in a read in vain is polled before that is tried again: a server far away never answers within a moment.
+const HASTE: u8 = 63;
 /// A handshake in the middle of a session.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For [`Settings::client_closed_wait`].
@@ -205,6 +207,10 @@ struct Leg {
     unacknowledged: bool,
     /// The protocol left some of the input, and nothing has changed since.
     held: bool,
+    /// The next read may wait for a moment.
+    patient: bool,
+    /// So many times it is not waited for in a read: it is not quick enough, or the other side speaks out of turn.
+    hasty: u8,
     /// Reading may give something: nobody said yet that it would block. While false, poll is asked for `read_need`.
     may_read: bool,
     read_need: Need,
@@ -234,6 +240,8 @@ impl Leg {
             input: Buffer::default(),
             unacknowledged: false,
             held: false,
+            patient: false,
+            hasty: 0,
             // poll will tell, and what was read in the handshake is asked for.
             may_read: false,
             read_need: Need::Readable,
@@ -273,6 +281,7 @@ impl Pump<'_, '_> {
             for side in [Side::Server, Side::Client] {
                 progress |= self.read(side);
                 progress |= self.deliver(side);
+                // Also what was queued before, and did not go.
                 progress |= self.write(Side::Client) | self.write(Side::Server);
             }
             progress |= self.handshake(Side::Server) | self.handshake(Side::Client);
@@ -283,19 +292,30 @@ impl Pump<'_, '_> {
             if progress {
                 self.connections.repose.wake();
             }
+            let busy = progress && !self.is_done();
             // Registers keep what passed through them: it may be saved to the stack in a turn in which nothing passed, and in those right after the login.
             turns_to_clear = if identified { turns_to_clear.saturating_sub(1) } else { TURNS_TO_CLEAR };
             if turns_to_clear > 0 {
                 overwrite_stack();
             }
             // Two peers that are always faster than we are would keep us from ever looking.
-            if !progress || self.connections.last_look.elapsed() >= LOOK_EVERY {
-                self.sleep(progress);
+            if !busy || self.connections.last_look.elapsed() >= LOOK_EVERY {
+                self.sleep(busy);
             }
             if self.connections.repose.is_over() {
                 return None;
             }
         }
+    }
+
+    /// Whether another turn would find nothing to do.
+    fn is_done(&mut self) -> bool {
+        let at_rest = |leg: &Leg| !leg.may_read && leg.input.is_empty() && leg.closed.is_none() && leg.broken.is_none();
+        let wire = self.host.wire();
+        wire.end.is_none()
+            && wire.start_tls == [false; 2]
+            && wire.queues.iter().all(Buffer::is_empty)
+            && self.connections.legs.iter().all(at_rest)
     }
 
     fn leg(&mut self, side: Side) -> &mut Leg {
@@ -332,7 +352,11 @@ impl Pump<'_, '_> {
         }
         let leg = &mut self.connections.legs[index(side)];
         let Some(stream) = leg.stream.as_mut() else { return false };
-        let (outcome, filled_up) = leg.input.fill(INPUT_MAX, |space| stream.read(space));
+        let patient = std::mem::take(&mut leg.patient);
+        let (outcome, filled_up) = leg.input.fill(INPUT_MAX, |space| match patient {
+            true => stream.read_when_it_comes(space),
+            false => stream.read(space),
+        });
         match outcome {
             Outcome::Ready(n) => {
                 // A socket that gave less than it could have is empty.
@@ -353,6 +377,9 @@ impl Pump<'_, '_> {
             Outcome::WouldBlock(need) => {
                 leg.may_read = false;
                 leg.read_need = need;
+                if patient {
+                    leg.hasty = HASTE;
+                }
                 // A broken connection is not polled: that nothing can be read is its end.
                 if leg.broken.is_some() {
                     leg.closed = Some(Closed { at: Instant::now(), error: None });
@@ -395,6 +422,9 @@ impl Pump<'_, '_> {
     /// Writes what is queued for a side, as far as it goes. True if any of it left.
     fn write(&mut self, side: Side) -> bool {
         let leg = &mut self.connections.legs[index(side)];
+        if !leg.may_write {
+            return false;
+        }
         let wire = self.host.wire();
         let mut progress = false;
         while leg.may_write && !wire.queue(side).is_empty() {

@@ -1,16 +1,16 @@
 //! One non-blocking connection, plain or TLS.
 //!
-//! Every operation returns at once; where it could not be done it says what the socket has to become first (under TLS a read may
+//! Every operation but one returns at once; where it could not be done it says what the socket has to become first (under TLS a read may
 //! wait for room to write and the other way round). The end of a stream without TLS's close_notify is an end like any other,
 //! marked as not clean: who needs a whole message knows from its protocol whether it had come whole.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::TcpStreamExt;
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use openssl::ssl::{ErrorCode, SslStream};
 
 use super::wait::{Need, Until, wait};
@@ -18,6 +18,9 @@ use super::wait::{Need, Until, wait};
 /// How long, and for how many octets, a peer that was told to go is listened to.
 const LAST_WORDS_LINGER: Duration = Duration::from_secs(2);
 const LAST_WORDS_DRAIN: usize = 64 * 1024;
+/// How long [`Stream::read_when_it_comes`] waits; the kernel makes it a tick of its clock, 1 to 10 ms.
+const PATIENCE: Duration = Duration::from_millis(1);
+
 /// What became of an operation.
 #[derive(Debug)]
 pub enum Outcome {
@@ -44,15 +47,16 @@ enum Inner {
 }
 
 impl Stream {
-    /// Takes a connected socket: non-blocking from now on, without Nagle's delay, with keepalive.
+    /// Takes a connected socket: without Nagle's delay from now on, with keepalive. It blocks; that it does not is said with each operation.
     ///
     /// # Errors
     /// The socket is broken already.
     pub fn new(tcp: TcpStream) -> io::Result<Stream> {
-        tcp.set_nonblocking(true)?;
+        tcp.set_nonblocking(false)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_nodelay(true)?;
         setsockopt(&tcp, sockopt::KeepAlive, &true)?;
-        let socket = Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true };
+        let socket = Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true, patient: false };
         Ok(Stream { inner: Inner::Plain(socket) })
     }
 
@@ -89,6 +93,14 @@ impl Stream {
             Err(_) if self.is_tls() && self.socket().eof => Outcome::Eof { clean: false },
             Err(e) => Outcome::Error(e),
         }
+    }
+
+    /// As [`Stream::read`], but waits a moment if there is nothing yet: one system call instead of three where the peer answers at once.
+    pub fn read_when_it_comes(&mut self, buffer: &mut [u8]) -> Outcome {
+        self.socket_mut().patient = true;
+        let outcome = self.read(buffer);
+        self.socket_mut().patient = false;
+        outcome
     }
 
     /// Writes some of a buffer that is not empty. After `WouldBlock` the next call must begin with the same octets and be at
@@ -221,6 +233,8 @@ pub(super) struct Socket {
     ahead: Option<Ahead>,
     /// The last read may have left something in the socket.
     more: bool,
+    /// The next read may wait for a moment.
+    patient: bool,
 }
 
 /// What was read from a socket ahead of OpenSSL, which asks for five octets and then for a record, with a system call for each. Ciphertext only.
@@ -273,7 +287,9 @@ impl Socket {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = uninterrupted(|| self.tcp.read(buffer));
+        // Once is enough, for the rest of a record, too.
+        let flags = if std::mem::take(&mut self.patient) { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        let result = uninterrupted(|| Ok(recv(self.tcp.as_raw_fd(), buffer, flags)?));
         match &result {
             Ok(0) if !buffer.is_empty() => self.eof = true,
             Ok(count) => self.more = *count == buffer.len(),
@@ -306,7 +322,8 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = uninterrupted(|| self.tcp.write(bytes));
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let result = uninterrupted(|| Ok(send(self.tcp.as_raw_fd(), bytes, flags)?));
         if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
             self.blocked_on = Some(Need::Writable);
         }

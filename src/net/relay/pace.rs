@@ -55,6 +55,11 @@ impl Talk {
         self.pace.over()
     }
 
+    /// Whose octets came last.
+    pub(super) fn spoke_last(&self) -> Option<Side> {
+        self.spoke_last
+    }
+
     /// The last octet of either side.
     pub(super) fn last_heard(&self) -> Instant {
         self.last_heard[0].max(self.last_heard[1])

@@ -317,6 +317,24 @@ fn both_directions_at_once_through_tiny_buffers() {
     assert_eq!((received, sent), (LEN as u64, LEN as u64 - 7 + "BYE Lost\r\n".len() as u64));
 }
 
+/// The relay takes it to be the server's turn, and waits for the server alone: never for longer than a moment.
+#[test]
+fn who_speaks_out_of_turn_is_heard() {
+    let mut rig = rig(Forward { outstanding: true }, Options::default());
+    let octet = &mut [0];
+    for n in 0..300_u16 {
+        rig.client.write_all(b"c").unwrap();
+        rig.server.read_exact(octet).unwrap();
+        if n % 100 == 99 {
+            rig.server.write_all(b"s").unwrap();
+            rig.client.read_exact(octet).unwrap();
+        }
+    }
+    drop(rig.server);
+    let (report, ..) = rig.relay.join().unwrap();
+    assert!(report.polls < 1500, "it spins: {}", report.polls);
+}
+
 /// Two relays in a row with TLS between them: every octet goes through OpenSSL in both roles, in both directions at once.
 #[test]
 fn both_directions_at_once_over_tls() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::{End, Farewell, LOOK_EVERY, Pace, Pump, Side, index, name};
+use super::{Buffer, End, Farewell, LOOK_EVERY, Leg, Pace, Pump, Side, index, name};
 use crate::net::wait::{Need, happened, poll_until};
 
 /// The limits that end a session from outside.
@@ -24,6 +24,9 @@ enum Limit {
 impl Pump<'_, '_> {
     /// Sleeps until a socket is ready, or ends the session because a limit is over. `busy`: looks, but does not sleep.
     pub(super) fn sleep(&mut self, busy: bool) {
+        if !busy && self.listens_to_one() {
+            return;
+        }
         let (deadline, limit) = self.next_limit();
         if deadline <= Instant::now() {
             return match limit {
@@ -50,6 +53,35 @@ impl Pump<'_, '_> {
         {
             self.doze_off();
         }
+    }
+
+    /// In a dialogue it is one side's turn: the next read of it may wait, for a moment, and there is no need of a poll before that (nor of its timer: two
+    /// interrupts of the machine). The other side, the limits and the stop pipe are looked at after that moment.
+    fn listens_to_one(&mut self) -> bool {
+        let turn = if self.protocol.awaits_server() { Side::Server } else { Side::Client };
+        let connections = &*self.connections;
+        if !connections.repose.is_awake()
+            || connections.talk.spoke_last() != Some(turn.other())
+            || connections.last_look.elapsed() >= LOOK_EVERY
+            || !self.host.wire().queues.iter().all(Buffer::is_empty)
+        {
+            return false;
+        }
+        let free = |leg: &Leg| {
+            let silent = leg.stream.as_ref().is_some_and(|stream| stream.buffered() == 0);
+            silent && !leg.may_read && leg.broken.is_none() && leg.closed.is_none() && leg.read_need == Need::Readable
+        };
+        if !connections.legs.iter().all(free) || !self.wants_read(turn) {
+            return false;
+        }
+        let leg = self.leg(turn);
+        leg.hasty = leg.hasty.saturating_sub(1);
+        if leg.hasty > 0 {
+            return false;
+        }
+        (leg.may_read, leg.patient) = (true, true);
+        self.connections.polls += 1;
+        true
     }
 
     /// Sleeps until there is something to do, and does nothing of it.
