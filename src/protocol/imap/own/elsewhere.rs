@@ -75,6 +75,8 @@ impl Imap {
             }
             drafts += usize::from(message.progress.is_some());
             message.which.sequence_number = None;
+            // Where the server closes the folder in the middle of its answer, it is not asked for any more.
+            message.asked = false;
             self.own.elsewhere.push(Elsewhere { mailbox: Arc::clone(&mailbox), message });
         }
     }
