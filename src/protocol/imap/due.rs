@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::known::Known;
+use super::known::{Known, RUNS_MAX};
 use crate::protocol::{DraftId, Host};
 
 /// Messages that wait to be fetched.
@@ -118,7 +118,7 @@ impl Message {
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) list: VecDeque<Message>,
-    /// Messages that may be in the list: those that were since the mailbox was selected.
+    /// Messages that may be in the list: those that were since the mailbox was selected, or since they became too many.
     seen: Known,
     /// Where the last one was found: the next one stands behind it mostly.
     found: Cell<usize>,
@@ -169,7 +169,21 @@ impl Due {
         if let Some(message) = self.list.get_mut(at) {
             message.told |= message.which.uid.is_none() && uid.is_some();
             message.which.uid = message.which.uid.or(uid);
-            self.seen.insert(message.which);
+            let which = message.which;
+            self.may_hold(which);
+        }
+    }
+
+    /// This message may be in the list from now on.
+    fn may_hold(&mut self, which: Which) {
+        if !self.seen.insert(which) {
+            // Most of those that were seen are not in the list any more.
+            const { assert!(2 * DUE_MAX < RUNS_MAX) };
+            self.seen = Known::default();
+            for message in &self.list {
+                self.seen.insert(message.which);
+            }
+            self.seen.insert(which);
         }
     }
 
@@ -187,7 +201,8 @@ impl Due {
             known.for_deletion |= message.for_deletion;
             known.followed |= message.followed;
             known.in_one |= message.in_one;
-            self.seen.insert(known.which);
+            let which = known.which;
+            self.may_hold(which);
             message.drop_progress(host);
             return true;
         }
@@ -198,7 +213,7 @@ impl Due {
         let room = self.list.len() < DUE_MAX;
         match room {
             true => {
-                self.seen.insert(message.which);
+                self.may_hold(message.which);
                 self.list.push_back(message);
             }
             false => message.drop_progress(host),

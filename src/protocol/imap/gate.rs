@@ -337,7 +337,8 @@ impl Imap {
             }
         }
         if self.is_known(named, host) {
-            return self.own.known.insert(named);
+            self.own.known.insert(named);
+            return;
         }
         if self.may_go(named, host) {
             return;

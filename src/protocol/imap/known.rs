@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::due::Which;
 
 /// Runs of either kind: beyond that a message that begins a new one is not remembered, which costs a second fetch.
-const RUNS_MAX: usize = 50_000;
+pub(super) const RUNS_MAX: usize = 50_000;
 
 /// Messages of the selected mailbox. Sequence numbers are those of the place in the response stream, as in [`super::due::Due`].
 #[derive(Debug, Default)]
@@ -16,9 +16,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn insert(&mut self, which: Which) {
-        which.uid.into_iter().for_each(|uid| self.uids.insert(uid));
-        which.sequence_number.into_iter().for_each(|number| self.numbers.insert(number));
+    /// False: there is no room, and it is not remembered by all that is known of it.
+    pub(super) fn insert(&mut self, which: Which) -> bool {
+        let by_uid = which.uid.is_none_or(|uid| self.uids.insert(uid));
+        which.sequence_number.is_none_or(|number| self.numbers.insert(number)) && by_uid
     }
 
     pub(super) fn has(&self, which: Which) -> bool {
@@ -55,7 +56,7 @@ impl Numbers {
         self.runs.get(self.place(number)).is_some_and(|(first, _)| *first <= number)
     }
 
-    fn insert(&mut self, number: u32) {
+    fn insert(&mut self, number: u32) -> bool {
         let at = self.place(number);
         let room = self.runs.len() < RUNS_MAX;
         let follows = at > 0 && self.runs[at - 1].1 + 1 == number;
@@ -70,8 +71,9 @@ impl Numbers {
             },
             _ if follows => self.runs[at - 1].1 = number,
             _ if room => self.runs.insert(at, (number, number)),
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     /// The number is gone, and those behind it are lower by one.
@@ -108,7 +110,7 @@ impl Uids {
         self.runs.range(..=uid).next_back().is_some_and(|(_, last)| uid <= *last)
     }
 
-    fn insert(&mut self, uid: u32) {
+    fn insert(&mut self, uid: u32) -> bool {
         let room = self.runs.len() < RUNS_MAX;
         let next = uid.checked_add(1).and_then(|next| Some((next, *self.runs.get(&next)?)));
         match (self.runs.range_mut(..=uid).next_back(), next) {
@@ -123,8 +125,9 @@ impl Uids {
                 self.runs.insert(uid, end);
             }
             (_, None) if room => drop(self.runs.insert(uid, uid)),
-            (_, None) => {}
+            (_, None) => return false,
         }
+        true
     }
 }
 

@@ -25,7 +25,11 @@ impl Imap {
     ) {
         let mut refused = flight.refused;
         match self.capture.settle(host) {
-            Ok(()) => flight.whole.iter().for_each(|which| self.own.known.insert(*which)),
+            Ok(()) => {
+                for which in flight.whole {
+                    self.own.known.insert(which);
+                }
+            }
             Err(why) => refused = Some(why),
         }
         if let Some(held) = &mut self.own.held {

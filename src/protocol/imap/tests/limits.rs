@@ -1,6 +1,7 @@
 //! What a peer can have us do and remember: lines that wait, lines before a login, names in commands that nobody answers, lines for the log.
 
 use super::*;
+use crate::protocol::imap::due::{Due, Message, Which};
 
 /// As long as a line may be, behind these words.
 fn long(words: &str, filling: &[u8]) -> Vec<u8> {
@@ -74,6 +75,23 @@ fn a_part_of_each_message_of_a_big_folder_costs_no_more_for_each_than_of_a_small
         let looked_at = session.own.due.looked_at.get();
         assert!(looked_at <= 3 * count, "{looked_at} messages were looked at for {count}");
     }
+}
+
+#[test]
+fn however_many_messages_were_due_none_is_twice() {
+    let (mut due, mut host) = (Due::default(), Recorder::default());
+    let message = |n: u32| Message::read(Which { sequence_number: Some(2 * n), uid: Some(2 * n + 7) });
+    for n in 1..=120_000 {
+        assert!(due.push(message(n), &mut host));
+        assert!(due.push(message(n), &mut host));
+        assert!(due.find(message(n).which).is_some(), "{n}");
+        if due.list.len() > 10 {
+            due.list.pop_front();
+        }
+    }
+    assert_eq!(due.list.len(), 10);
+    let last = Which { uid: Some(240_007), sequence_number: None };
+    assert_eq!((due.find(last), due.find(message(1).which)), (Some(9), None));
 }
 
 #[test]
