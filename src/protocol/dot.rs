@@ -532,6 +532,22 @@ mod tests {
         outcome
     }
 
+    /// The text is looked through in windows, and these in blocks: there is no place in them where a dot, or what stands before it, is overlooked.
+    #[test]
+    fn a_dot_is_found_wherever_it_stands() {
+        for filling in [b'a', b'.'] {
+            for at in 0..2200 {
+                for line_start in [&b"\r\n..x"[..], b"\n.\n"] {
+                    let input = [&vec![filling; at][..], line_start, &[filling; 40]].concat();
+                    for dot in [Unstuffer::strict(), Unstuffer::lenient()] {
+                        let strict = dot.strict;
+                        assert_eq!(whole(dot, &input), model(strict, &input), "{at} {line_start:?} {strict}");
+                    }
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_pieces_give_what_the_table_says(
