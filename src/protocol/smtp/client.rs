@@ -200,8 +200,11 @@ impl Smtp {
 
     fn mail(&mut self, line: &LineBuffer, argument: &[u8], host: &mut dyn Host) {
         let argument = address::parse("FROM", argument);
+        let is_long = envelope::is_long(&argument.path);
         let sender = envelope::sender(argument.path, &self.settings);
-        if sender == Path::Unreadable && self.login.is_none() {
+        if sender == Path::Unreadable && self.login.is_none() && is_long {
+            self.answer(b"501 5.1.7 Address too long\r\n", host);
+        } else if sender == Path::Unreadable && self.login.is_none() {
             host.refused("a sender that servers read in different ways: 501");
             self.answer(b"501 5.1.7 Sender address not understood\r\n", host);
         } else {

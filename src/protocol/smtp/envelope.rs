@@ -39,12 +39,22 @@ pub(super) struct Transaction {
     pub(super) size: Option<u64>,
 }
 
-/// The path of MAIL FROM, as far as `keep` asks about it. Whose it is, is only asked where there is no login.
+/// The path of MAIL FROM, as far as `keep` asks about it. Whose it is, is only asked where there is no login. Of a long one no more is remembered
+/// than what that means: a client may say a thousand before the first is answered.
 pub(super) fn sender(path: Path, settings: &Settings) -> Path {
     match settings.keep {
         Keep::Recipients => Path::Null,
-        Keep::Sender | Keep::Both => path,
+        Keep::Sender | Keep::Both if !is_long(&path) => path,
+        Keep::Sender | Keep::Both => match Party::new(&path, false, settings) {
+            Party::Nobody => Path::Null,
+            Party::Owner(_) | Party::Unreadable => Path::Unreadable,
+        },
     }
+}
+
+/// Whether this address is longer than what is remembered of one.
+pub(super) fn is_long(path: &Path) -> bool {
+    matches!(path, Path::Mailbox(mailbox) if mailbox.local.len() + mailbox.domain.len() > ADDRESS_LEN_MAX)
 }
 
 impl Party {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::protocol::Side;
+use crate::protocol::smtp::address::Path;
+use crate::protocol::smtp::server::{Asked, Pending};
 use crate::protocol::testing::Session;
 
 #[test]
@@ -498,6 +500,34 @@ fn recipients_have_a_limit_where_they_are_remembered() {
     assert!(session.host.sent(Side::Client).ends_with(b"250 ok\r\n452 4.5.3 Too many recipients\r\n"));
     session.feed(Side::Client, format!("RCPT TO:<{}@b>\r\n", "x".repeat(1100)).as_bytes());
     assert!(session.host.sent(Side::Client).ends_with(b"501 5.1.3 Address too long\r\n"));
+}
+
+#[test]
+fn of_a_long_sender_nothing_is_remembered() {
+    let long = "x".repeat(1100);
+    let local_domains = vec!["home.example".to_owned()];
+    for (keep, login, domain, refused) in [
+        (Keep::Sender, false, "home.example", true),
+        (Keep::Both, false, "home.example", true),
+        (Keep::Recipients, false, "home.example", false),
+        (Keep::Sender, false, "other.example", false),
+        (Keep::Both, true, "home.example", false),
+    ] {
+        let mut session = Smtp::new(Settings { keep, local_domains: local_domains.clone(), ..settings() });
+        let mut host = Recorder::default();
+        session.input(Side::Server, b"220 hi\r\n", &mut host);
+        if login {
+            session.input(Side::Client, b"AUTH PLAIN AG1lAHB3\r\n", &mut host);
+            session.input(Side::Server, b"235 yes\r\n", &mut host);
+        }
+        let mail = format!("MAIL FROM:<{long}@{domain}>\r\n");
+        session.input(Side::Client, mail.as_bytes(), &mut host);
+        assert_eq!(host.sent(Side::Client).ends_with(b"501 5.1.7 Address too long\r\n"), refused, "{keep:?}");
+        assert_eq!(host.sent(Side::Server).ends_with(mail.as_bytes()), !refused, "{keep:?}");
+        let is_remembered =
+            |pending: &Pending| matches!(pending, Pending::Server(Asked::Mail { sender: Path::Mailbox(_), .. }));
+        assert!(!session.pending.iter().any(is_remembered), "{keep:?}");
+    }
 }
 
 /// Who reads only the log has to learn why nobody is served.
