@@ -299,3 +299,44 @@ pub(super) fn shift(which: &mut Which, expunged: u32) {
         *number -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::testing::Recorder;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is remembered of the list, and of the last place, hides nothing that stands in it. (No two of one number: that only a server says that
+        /// errs, and of the second one the number means nothing once the first is expunged.)
+        #[test]
+        fn what_is_in_the_list_is_found(
+            steps in prop::collection::vec((0u8..8, prop::option::of(1u32..12), prop::option::of(1u32..12)), 0..60)
+        ) {
+            let (mut due, mut host) = (Due::default(), Recorder::default());
+            for (step, number, uid) in steps {
+                let which = Which { sequence_number: number, uid };
+                let at = number.unwrap_or(1) as usize;
+                match step {
+                    0 => drop(due.expunged(number.unwrap_or(1))),
+                    1 if uid == Some(1) => drop(due.renumbered()),
+                    1 => drop(due.list.remove(at)),
+                    2 => due.has_uid(at, uid),
+                    3 => due.list.rotate_left(at.min(due.list.len())),
+                    _ if which == Which::default() => {}
+                    _ if number.is_some_and(|number| due.find_number(number).is_some()) => {}
+                    _ => drop(due.push(Message::read(which), &mut host)),
+                }
+                for number in (0..13).map(|number| Some(number).filter(|number| *number > 0)) {
+                    for uid in (0..13).map(|uid| Some(uid).filter(|uid| *uid > 0)) {
+                        let which = Which { sequence_number: number, uid };
+                        let is_there = due.list.iter().any(|message| message.which.is(which));
+                        let found = due.find(which);
+                        prop_assert_eq!(found.is_some(), is_there, "{:?}", which);
+                        prop_assert!(found.is_none_or(|at| due.list[at].which.is(which)));
+                    }
+                }
+            }
+        }
+    }
+}
