@@ -46,7 +46,7 @@ pub const PASSWORD: &str = "s3kr3t-Pa55";
 pub const UNFOLLOWED: &str = "follow = no\n";
 
 /// How long a server may take to greet.
-pub const START: Duration = Duration::from_secs(20);
+pub const START: Duration = Duration::from_secs(60);
 
 /// How long one client program may take.
 pub const CLIENT: Duration = Duration::from_secs(120);
