@@ -6,12 +6,15 @@
 
 mod seldom;
 
-use std::fmt::Write as _;
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, SecondsFormat};
 use env_logger::Target;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -25,6 +28,13 @@ const OVERRIDE: &str = "RUST_LOG";
 
 /// So many bytes of a peer's are shown at most; the rest is `...`.
 const ESCAPED_LEN_MAX: usize = 200;
+
+/// Room for a line about a message.
+const LINE_LEN: usize = 256;
+
+thread_local! {
+    static SECOND: RefCell<Second> = const { RefCell::new(Second { unix: 0, text: String::new() }) };
+}
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -66,6 +76,18 @@ pub fn escape(bytes: &[u8]) -> String {
     escape_but(bytes, &[])
 }
 
+/// As [`escape`], for a text that is being formatted.
+pub(crate) struct Escaped<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(self.0) {
+            Ok(text) if text.len() <= ESCAPED_LEN_MAX && text.bytes().all(is_plain) => f.write_str(text),
+            _ => f.write_str(&escape(self.0)),
+        }
+    }
+}
+
 /// The same, to the end of another text.
 pub fn escape_to(out: &mut String, bytes: &[u8]) {
     put_escaped(out, ESCAPED_LEN_MAX, bytes, &[]);
@@ -95,7 +117,7 @@ fn escape_up_to(len_max: usize, bytes: &[u8], plain: &[u8]) -> String {
 fn put_escaped(out: &mut String, len_max: usize, bytes: &[u8], plain: &[u8]) {
     let shown = &bytes[..bytes.len().min(len_max)];
     for &byte in shown {
-        if byte.is_ascii_graphic() && byte != b'\\' && byte != b'"' || plain.contains(&byte) {
+        if is_plain(byte) || plain.contains(&byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "\\x{byte:02x}");
@@ -104,6 +126,11 @@ fn put_escaped(out: &mut String, len_max: usize, bytes: &[u8], plain: &[u8]) {
     if shown.len() < bytes.len() {
         out.push_str("...");
     }
+}
+
+/// What needs no escape.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'\\' && byte != b'"'
 }
 
 /// `1 session`, `2 sessions`.
@@ -128,8 +155,15 @@ impl Logger {
             None => builder.filter_level(LevelFilter::Trace),
         };
         builder.target(target).format(|out, record| {
-            let text = one_line(&record.args().to_string());
-            writeln!(out, "{} {} {text}", out.timestamp_seconds(), record.level())
+            let mut text = String::with_capacity(LINE_LEN);
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "{}", record.args());
+            // Nearly all are.
+            if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                text = one_line(&text);
+            }
+            let level = record.level();
+            SECOND.with_borrow_mut(|second| writeln!(out, "{} {level} {text}", second.now()))
         });
         Logger {
             inner: builder.build(),
@@ -169,6 +203,24 @@ impl Log for Logger {
 
     fn flush(&self) {
         self.inner.flush();
+    }
+}
+
+/// The time as a line begins with it, made once a second.
+struct Second {
+    unix: u64,
+    text: String,
+}
+
+impl Second {
+    fn now(&mut self) -> &str {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if unix != self.unix || self.text.is_empty() {
+            self.unix = unix;
+            let time = i64::try_from(unix).ok().and_then(|unix| DateTime::from_timestamp(unix, 0)).unwrap_or_default();
+            self.text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        }
+        &self.text
     }
 }
 

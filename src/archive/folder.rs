@@ -65,7 +65,7 @@ impl Folder {
 impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.strip_prefix('.') {
-            Some(name) => f.write_str(&logging::escape(name.as_bytes())),
+            Some(name) => logging::Escaped(name.as_bytes()).fmt(f),
             None => f.write_str("INBOX"),
         }
     }

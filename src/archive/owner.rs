@@ -77,9 +77,7 @@ impl Owner {
 /// `user@domain` as it may stand in a log line.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&logging::escape(&self.user))?;
-        f.write_str("@")?;
-        f.write_str(&logging::escape(&self.domain))
+        write!(f, "{}@{}", logging::Escaped(&self.user), logging::Escaped(&self.domain))
     }
 }
 
