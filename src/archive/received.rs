@@ -2,7 +2,7 @@
 //!
 //! Sees at most the first 64 KiB and holds at most that field. Never fails: a date that cannot be read is no date.
 
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDate};
 
 /// Where a header must have ended or shown its field, octets.
 const SCAN_LEN_MAX: usize = 64 * 1024;
@@ -101,11 +101,60 @@ impl Received {
 
     /// The date, Unix time in seconds, of the field seen so far.
     pub(super) fn date(&self) -> Option<i64> {
+        quick(&self.body).or_else(|| self.careful())
+    }
+
+    fn careful(&self) -> Option<i64> {
         // A header may end with the message; and non-ASCII has no place in a date.
         let body: String = self.body.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
         // A `;` in a comment does not count. Where parentheses do not pair up, they are text.
         parse(&without_comments(&body)).or_else(|| parse(&body))
     }
+}
+
+/// The same for what nearly all fields look like: nothing quoted, and at the end `; Tue, 5 Mar 2024 10:20:30 +0000`, or that and one comment. None for all else.
+fn quick(body: &[u8]) -> Option<i64> {
+    if memchr::memchr2(b'"', b'\\', body).is_some() {
+        return None;
+    }
+    let end = memchr::memrchr(b';', body)?;
+    let depth = body[..end].iter().fold(0_usize, |depth, byte| match byte {
+        b'(' => depth + 1,
+        b')' => depth.saturating_sub(1),
+        _ => depth,
+    });
+    let mut date = body[end + 1..].trim_ascii_end();
+    if let Some(at) = memchr::memchr2(b'(', b')', date) {
+        let (text, comment) = date.split_at(at);
+        if comment[0] != b'(' || memchr::memchr2(b'(', b')', &comment[1..]) != comment.len().checked_sub(2) {
+            return None;
+        }
+        date = text;
+    }
+    let date = memchr::memrchr(b',', date).map_or(date, |at| &date[at + 1..]);
+    let mut tokens = date.split(u8::is_ascii_whitespace).filter(|token| !token.is_empty());
+    let mut next = || tokens.next();
+    let (day, month, year, time, zone) = (next()?, next()?, next()?, next()?, next()?);
+    let [h1, h2, b':', m1, m2, b':', s1, s2] = *time else { return None };
+    let [sign @ (b'+' | b'-'), z1, z2, z3, z4] = *zone else { return None };
+    let month = MONTHS.iter().position(|name| *name == month)?;
+    let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[m1, m2])?, digits(&[s1, s2])?);
+    let (zone_hours, zone_minutes) = (digits(&[z1, z2])?, digits(&[z3, z4])?);
+    let usual = depth == 0 && (1..=2).contains(&day.len()) && year.len() == 4 && zone_hours < 24 && zone_minutes < 60;
+    let date = NaiveDate::from_ymd_opt(i32::try_from(digits(year)?).ok()?, month as u32 + 1, digits(day)?)?;
+    let local = date.and_hms_opt(hour, minute, second)?.and_utc().timestamp();
+    let east = i64::from(zone_hours * 3600 + zone_minutes * 60);
+    usual.then_some(if sign == b'+' { local - east } else { local + east })
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+fn digits(text: &[u8]) -> Option<u32> {
+    text.iter().try_fold(0_u32, |number, b| {
+        let digit = b.is_ascii_digit().then(|| u32::from(b - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// The text without its comments (nested, with quoted pairs) outside of quoted strings; a blank stands for each.
@@ -158,6 +207,17 @@ mod tests {
         }
         assert_eq!(whole.date(), pieces.date());
         whole.date()
+    }
+
+    #[test]
+    fn what_is_common_goes_the_quick_way() {
+        for body in [
+            " from a by b; Tue, 5 Mar 2024 10:20:30 +0000\r",
+            " from a (a [1.2.3.4])\r\tby b (Postfix) with ESMTPS id 1\r\tfor <c@d>; Tue,  5 Mar 2024 05:20:30 -0500 (EST)\r",
+            "; 05 Mar 2024 10:20:30 -0000",
+        ] {
+            assert_eq!(quick(body.as_bytes()), Some(AT), "{body}");
+        }
     }
 
     /// 2024-03-05 10:20:30 UTC
@@ -227,6 +287,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_quick_way_reads_what_the_careful_one_does(
+            before in "[a-z (),;]{0,12}",
+            weekday in "(Tue, |Xyz,|)",
+            day in "(0?[1-9]|[12][0-9]|3[01]|00|32|1 2)",
+            month in "(Jan|Feb|Mar|apr|Foo|Dec)",
+            year in "(19[0-9]{2}|20[0-9]{2}|[0-9]{1,5})",
+            time in "([01][0-9]|2[0-4]|[0-9]):[0-6][0-9](:[0-6][0-9])?",
+            zone in "( [+-]([01][0-9]|2[0-4])[0-6][0-9]| GMT| EST|)",
+            after in "( \\([a-z;,]{0,4}\\)| [()a,;]{1,3}| 5 Mar|)\r?",
+        ) {
+            let body = format!("{before};{weekday}{day} {month} {year} {time}{zone}{after}").into_bytes();
+            let quick = quick(&body);
+            let received = Received { body, ..Received::new() };
+            prop_assert!(quick.is_none() || quick == received.careful());
+        }
+
         #[test]
         fn nothing_panics(message in "(Received: )?[;(),\\\\\" a-z0-9:+\\-\r\nüMar]{0,80}") {
             date(message.as_bytes());
