@@ -6,6 +6,9 @@
 //!            └─ drop: removed             └─ drop: stays, recovery commits it
 //! ```
 //!
+//! A short message that is to be prepared ([`Draft::begin_to_prepare`]) has no file before that: it comes into being under the name that it would be renamed to. While it is
+//! written that name says more than there is, as it does after a power cut; nobody was told of it, and recovery knows it by its size and hash.
+//!
 //! What is prepared gets its name before it is flushed: one commit of the file system's journal then covers the octets and the name. A name that
 //! a power cut left without its octets is known by its hash, and nobody was told of that message. What comes in is flushed before it is renamed into its folder, where
 //! names are believed.
@@ -46,7 +49,8 @@ pub struct Draft {
     shared: Arc<Shared>,
     /// Never empty; the file was made for the first.
     copies: Vec<Copy>,
-    file: File,
+    /// None as long as all octets are in the buffer.
+    file: Option<File>,
     buffer: Vec<u8>,
     hasher: Sha256,
     size: u64,
@@ -96,6 +100,28 @@ pub(super) struct Placed {
 impl Draft {
     /// See [`super::Archive::begin`].
     pub(super) fn begin(shared: &Arc<Shared>, to: &[Destination]) -> Result<Draft, Error> {
+        let mut draft = Draft::new(shared, to)?;
+        draft.make_file()?;
+        Ok(draft)
+    }
+
+    /// See [`super::Archive::begin_to_prepare`].
+    pub(super) fn begin_to_prepare(
+        shared: &Arc<Shared>,
+        to: &[Destination],
+        size: Option<u64>,
+    ) -> Result<Draft, Error> {
+        let mut draft = Draft::new(shared, to)?;
+        let short = size.is_none_or(|size| size < BUFFER_LEN as u64);
+        // The files of several owners are links to the first one's, whose name says that all of them are there.
+        if !short || draft.copies.len() > 1 || !shared.spool.is_well(&draft.copies[0].place) {
+            draft.make_file()?;
+        }
+        Ok(draft)
+    }
+
+    /// In memory.
+    fn new(shared: &Arc<Shared>, to: &[Destination]) -> Result<Draft, Error> {
         let mut owners = HashSet::new();
         let each_once = to.iter().filter(|destination| to.len() == 1 || owners.insert(&destination.owner));
         let copy = |to: &Destination| Copy {
@@ -106,17 +132,15 @@ impl Draft {
             tmp: None,
             unflushed: false,
         };
-        let mut copies: Vec<Copy> = each_once.map(copy).collect();
-        let Some(first) = copies.first_mut() else {
+        let copies: Vec<Copy> = each_once.map(copy).collect();
+        if copies.is_empty() {
             let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no destination");
             return Err(Error::new("begin a draft below", shared.spool.root(), cause));
-        };
-        let (file, path) = shared.spool.create(&first.place, &first.unique.draft())?;
-        first.tmp = Some(path);
+        }
         Ok(Draft {
             shared: Arc::clone(shared),
             copies,
-            file,
+            file: None,
             buffer: Vec::new(),
             hasher: Sha256::new(),
             size: 0,
@@ -138,9 +162,8 @@ impl Draft {
         self.size += bytes.len() as u64;
         if bytes.len() >= BUFFER_LEN {
             self.write_buffer()?;
-            let written = self.file.write_all(bytes);
-            self.or_broken("write the file", written)?;
-            return Ok(());
+            let written = self.write(bytes);
+            return self.or_broken(written);
         }
         let (fit, rest) = bytes.split_at(bytes.len().min(BUFFER_LEN - self.buffer.len()));
         self.buffer.extend_from_slice(fit);
@@ -159,8 +182,7 @@ impl Draft {
         other.write_buffer()?;
         let (mut at, mut chunk) = (0, vec![0; COPY_LEN]);
         while at < other.size {
-            let read = read_some(&other.file, &mut chunk, at);
-            let len = read.map_err(|e| Error::new("read the file", other.path(), e))?;
+            let len = other.read_some(&mut chunk, at)?;
             self.append(&chunk[..len])?;
             at += len as u64;
         }
@@ -200,7 +222,7 @@ impl Draft {
         if self.is_prepared() {
             return Ok(());
         }
-        let hash = self.seal()?;
+        let hash = if self.file.is_some() { self.seal()? } else { self.end()? };
         let prepared = self.prepare_copies(&hash);
         self.state = State::Prepared(hash);
         prepared.inspect_err(|_| self.break_off())
@@ -232,6 +254,12 @@ impl Draft {
         self.expect_open()?;
         self.write_buffer()?;
         self.buffer = Vec::new();
+        self.end()
+    }
+
+    /// Nothing comes any more. Returns the hash.
+    fn end(&mut self) -> Result<Hash, Error> {
+        self.expect_open()?;
         let hash = self.hasher.clone().finish();
         self.state = State::Whole(hash);
         Ok(hash)
@@ -250,6 +278,32 @@ impl Draft {
     }
 
     fn prepare_copies(&mut self, hash: &Hash) -> Result<(), Error> {
+        if self.file.is_none() {
+            self.create_prepared(hash)?;
+        } else {
+            self.rename_prepared(hash)?;
+        }
+        if let Some(file) = &self.file {
+            self.shared.spool.flush_file(file, self.path())?;
+        }
+        // The renamed one last: an owner's own prepared copy says that the others' are there too.
+        for copy in self.copies.iter().rev() {
+            self.shared.spool.flush_dir(&copy.place.tmp())?;
+        }
+        Ok(())
+    }
+
+    /// The only copy's file comes into being under its prepared name.
+    fn create_prepared(&mut self, hash: &Hash) -> Result<(), Error> {
+        let name = self.copies[0].name(self.size, hash);
+        self.make_file_as(&name)?;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.write(&buffer)?;
+        self.date()
+    }
+
+    /// The copies' files get their prepared names.
+    fn rename_prepared(&mut self, hash: &Hash) -> Result<(), Error> {
         self.date()?;
         for number in 1..self.copies.len() {
             let name = self.copies[number].name(self.size, hash);
@@ -257,7 +311,7 @@ impl Draft {
         }
         let first = &mut self.copies[0];
         let name = first.name(self.size, hash);
-        let path = first.place.tmp().join(&name);
+        let path = first.place.file("tmp", &name);
         match first.move_to(&path) {
             Ok(()) => first.tmp = Some(path),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -265,11 +319,6 @@ impl Draft {
                 self.copy(0, &name)?;
             }
             Err(e) => return Err(Error::new("rename the draft to", &path, e)),
-        }
-        self.shared.spool.flush_file(&self.file, self.path())?;
-        // The renamed one last: an owner's own prepared copy says that the others' are there too.
-        for copy in self.copies.iter().rev() {
-            self.shared.spool.flush_dir(&copy.place.tmp())?;
         }
         Ok(())
     }
@@ -291,9 +340,9 @@ impl Draft {
         Ok(unknown)
     }
 
-    /// Its file, to be flushed.
-    pub(super) fn unflushed(&self) -> Unflushed<'_> {
-        Unflushed { file: &self.file, path: self.path(), opened: self.copies[0].unique.count() }
+    /// Its file, to be flushed; every sealed draft has one.
+    pub(super) fn unflushed(&self) -> Option<Unflushed<'_>> {
+        Some(Unflushed { file: self.file.as_ref()?, path: self.path(), opened: self.copies[0].unique.count() })
     }
 
     /// Gives each owner who has not got it his file in `tmp`.
@@ -351,7 +400,7 @@ impl Draft {
     fn move_copy(&mut self, number: usize, hash: &Hash) -> Result<String, Error> {
         let copy = &self.copies[number];
         let name = copy.name(self.size, hash);
-        let path = copy.place.leaf(copy.to.outgoing).join(&name);
+        let path = copy.place.file(Place::leaf_name(copy.to.outgoing), &name);
         if let Err(e) = copy.move_to(&path) {
             if e.kind() != io::ErrorKind::NotFound {
                 return Err(Error::new("rename a draft to", &path, e));
@@ -372,7 +421,7 @@ impl Draft {
     fn link(&mut self, number: usize, name: &str) -> Result<(), Error> {
         let place = self.copies[number].place.clone();
         self.shared.spool.ensure(&place)?;
-        let path = place.tmp().join(name);
+        let path = place.file("tmp", name);
         match fs::hard_link(self.path(), &path) {
             Ok(()) => {
                 self.copies[number].tmp = Some(path);
@@ -390,8 +439,7 @@ impl Draft {
         (copy.tmp, copy.unflushed) = (Some(path.clone()), true);
         let (mut at, mut chunk) = (0, vec![0; COPY_LEN]);
         while at < self.size {
-            let read = read_some(&self.file, &mut chunk, at);
-            let len = read.map_err(|e| Error::new("read the file", self.path(), e))?;
+            let len = self.read_some(&mut chunk, at)?;
             file.write_all(&chunk[..len]).map_err(|e| Error::new("write the file", &path, e))?;
             at += len as u64;
         }
@@ -403,8 +451,8 @@ impl Draft {
 
     /// Gives the file its time, once.
     fn date(&mut self) -> Result<(), Error> {
-        if !self.dated {
-            self.set_mtime(&self.file, self.path())?;
+        if let Some(file) = self.file.as_ref().filter(|_| !self.dated) {
+            self.set_mtime(file, self.path())?;
             self.dated = true;
         }
         Ok(())
@@ -421,18 +469,42 @@ impl Draft {
             .map_err(|e| Error::new("set the time of the file", path, e))
     }
 
-    fn write_buffer(&mut self) -> Result<(), Error> {
-        let written = self.file.write_all(&self.buffer);
-        self.buffer.clear();
-        self.or_broken("write the file", written)
+    /// The draft's file, once.
+    fn make_file(&mut self) -> Result<(), Error> {
+        let name = self.copies[0].unique.draft();
+        self.make_file_as(&name)
     }
 
-    fn or_broken(&mut self, step: &'static str, result: io::Result<()>) -> Result<(), Error> {
-        result.map_err(|e| {
-            let error = Error::new(step, self.path(), e);
-            self.break_off();
-            error
-        })
+    fn make_file_as(&mut self, name: &str) -> Result<(), Error> {
+        let first = &mut self.copies[0];
+        let (file, path) = self.shared.spool.create(&first.place, name)?;
+        (self.file, first.tmp) = (Some(file), Some(path));
+        Ok(())
+    }
+
+    fn write_buffer(&mut self) -> Result<(), Error> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let made = if self.file.is_none() { self.make_file() } else { Ok(()) };
+        let written = made.and_then(|()| self.write(&buffer));
+        self.buffer = buffer;
+        self.buffer.clear();
+        self.or_broken(written)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
+        written.map_err(|e| Error::new("write the file", self.path(), e))
+    }
+
+    fn or_broken(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        result.inspect_err(|_| self.break_off())
+    }
+
+    /// Reads at an offset; the end of the file is an error.
+    fn read_some(&self, chunk: &mut [u8], at: u64) -> Result<usize, Error> {
+        let gone = || Err(io::ErrorKind::UnexpectedEof.into());
+        let read = self.file.as_ref().map_or_else(gone, |file| read_some(file, chunk, at));
+        read.map_err(|e| Error::new("read the file", self.path(), e))
     }
 
     fn expect_open(&self) -> Result<(), Error> {
@@ -519,7 +591,7 @@ fn plausible(seconds: i64) -> Option<u64> {
 impl Draft {
     /// Writes go to this file from now on.
     pub(super) fn replace_file(&mut self, file: File) {
-        self.file = file;
+        self.file = Some(file);
     }
 
     /// The first half of a commit: in the folders, which are not flushed.

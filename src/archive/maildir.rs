@@ -4,10 +4,11 @@
 //! thread, or a process that died, may have made it a moment ago): each folder's way up to the root is flushed once in the life of this
 //! process, and what was flushed is remembered in a bounded set.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -37,7 +38,10 @@ struct Anchored {
     root: bool,
     /// Once the root was there.
     mount: Option<Mount>,
-    folders: HashSet<Arc<Path>>,
+    /// Each with the device of the latest file that was made there once it was sure that the spool lies where it did. As octets: so a path is hashed in one go.
+    folders: HashMap<Arc<[u8]>, Option<u64>>,
+    /// Where no file could be made the last time.
+    troubled: HashSet<Arc<[u8]>>,
 }
 
 /// One folder of one Maildir. A clone shares the paths.
@@ -61,7 +65,18 @@ impl Place {
 
     /// Where a message goes: `cur` if its owner sent it.
     pub(super) fn leaf(&self, outgoing: bool) -> PathBuf {
-        self.dir.join(if outgoing { "cur" } else { "new" })
+        self.dir.join(Place::leaf_name(outgoing))
+    }
+
+    pub(super) fn leaf_name(outgoing: bool) -> &'static str {
+        if outgoing { "cur" } else { "new" }
+    }
+
+    /// A file's path, made in one piece.
+    pub(super) fn file(&self, sub: &str, name: &str) -> PathBuf {
+        let mut path = PathBuf::with_capacity(self.dir.as_os_str().len() + sub.len() + name.len() + 2);
+        path.extend([&*self.dir, Path::new(sub), Path::new(name)]);
+        path
     }
 }
 
@@ -76,7 +91,7 @@ impl Spool {
 
     /// The folder is there with its Maildir, and on disk.
     pub(super) fn ensure(&self, place: &Place) -> Result<(), Error> {
-        if self.mounted()?.folders.contains(&place.dir) {
+        if self.mounted()?.folders.contains_key(key(&place.dir)) {
             return Ok(());
         }
         self.ensure_root()?;
@@ -97,10 +112,10 @@ impl Spool {
     pub(super) fn anchor(&self, place: &Place) -> Result<(), Error> {
         let known = {
             let anchored = self.anchored();
-            if anchored.folders.contains(&place.dir) {
+            if anchored.folders.contains_key(key(&place.dir)) {
                 return Ok(());
             }
-            anchored.folders.contains(&place.maildir)
+            anchored.folders.contains_key(key(&place.maildir))
         };
         if place.dir != place.maildir {
             self.flush_dir(&place.dir)?;
@@ -119,8 +134,9 @@ impl Spool {
         if anchored.folders.len() >= ANCHORED_MAX {
             anchored.folders.clear();
         }
-        anchored.folders.insert(Arc::clone(&place.maildir));
-        anchored.folders.insert(Arc::clone(&place.dir));
+        for dir in [&place.maildir, &place.dir] {
+            anchored.folders.entry(key(dir).into()).or_default();
+        }
         Ok(())
     }
 
@@ -128,14 +144,56 @@ impl Spool {
     pub(super) fn forget(&self, place: &Place) {
         let mut anchored = self.anchored();
         anchored.root = false;
-        anchored.folders.remove(&place.maildir);
-        anchored.folders.remove(&place.dir);
+        anchored.folders.remove(key(&place.maildir));
+        anchored.folders.remove(key(&place.dir));
+    }
+
+    /// Whether there is every reason to believe that a file can be made there: the folder was used before, and nothing has gone wrong since. Does not look.
+    pub(super) fn is_well(&self, place: &Place) -> bool {
+        let anchored = self.anchored();
+        anchored.folders.contains_key(key(&place.dir)) && !anchored.troubled.contains(key(&place.dir))
     }
 
     /// A new file of this name in the folder's `tmp`, readable and writable; the folder is made where it is missing.
     pub(super) fn create(&self, place: &Place, name: &str) -> Result<(File, PathBuf), Error> {
+        let made = self.try_create(place, name);
+        let mut anchored = self.anchored();
+        if made.is_ok() && !anchored.troubled.is_empty() {
+            anchored.troubled.remove(key(&place.dir));
+        }
+        if made.is_err() {
+            if anchored.troubled.len() >= ANCHORED_MAX {
+                anchored.troubled.clear();
+            }
+            anchored.troubled.insert(key(&place.dir).into());
+        }
+        made
+    }
+
+    fn try_create(&self, place: &Place, name: &str) -> Result<(File, PathBuf), Error> {
+        let path = place.file("tmp", name);
+        // The file itself tells where it lies, for less than a look at the spool costs before it.
+        let device = self.anchored().folders.get(key(&place.dir)).copied().flatten();
+        if let Some(device) = device
+            && let Ok(file) = create_file(&path)
+        {
+            if file.metadata().is_ok_and(|meta| meta.dev() == device) {
+                return Ok((file, path));
+            }
+            fs::remove_file(&path).map_err(|e| Error::new("remove the file", &path, e))?;
+            self.forget(place);
+        }
+        let (file, path) = self.create_looking(place, path)?;
+        let device = file.metadata().map(|meta| meta.dev()).ok();
+        if let Some(known) = self.anchored().folders.get_mut(key(&place.dir)) {
+            *known = device;
+        }
+        Ok((file, path))
+    }
+
+    /// The same once it is sure that the spool lies where it did.
+    fn create_looking(&self, place: &Place, path: PathBuf) -> Result<(File, PathBuf), Error> {
         self.ensure(place)?;
-        let path = place.tmp().join(name);
         let file = match create_file(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.forget(place);
@@ -264,6 +322,11 @@ impl Spool {
     fn anchored(&self) -> MutexGuard<'_, Anchored> {
         self.anchored.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of a folder in a set.
+fn key(dir: &Path) -> &[u8] {
+    dir.as_os_str().as_bytes()
 }
 
 fn create_file(path: &Path) -> io::Result<File> {

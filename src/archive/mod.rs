@@ -182,6 +182,15 @@ impl Archive {
         Draft::begin(&self.shared, to)
     }
 
+    /// As [`Archive::begin`], for a message that is to be prepared, of so many octets where that is known. The file of a short one is made when it is prepared: under the
+    /// name that it has from then on, without a rename. Where something went wrong the last time it is made at once, so that what is still wrong shows now.
+    ///
+    /// # Errors
+    /// As [`Archive::begin`].
+    pub fn begin_to_prepare(&self, to: &[Destination], size: Option<u64>) -> Result<Draft, Error> {
+        Draft::begin_to_prepare(&self.shared, to, size)
+    }
+
     /// Incoming messages that are whole: all are in their folders, on disk, when this returns. The results stand in the order of the
     /// drafts. What every owner has already is dropped without flushing it, the rest is flushed together; each folder is flushed once.
     ///

@@ -39,6 +39,9 @@ pub(super) struct Unique {
 /// Counts of the names whose drafts this process works on: recovery leaves those alone.
 static LIVE: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
 
+/// Asked for once: it never forks.
+static PID: LazyLock<u32> = LazyLock::new(std::process::id);
+
 static HOST: LazyLock<String> = LazyLock::new(|| {
     let name = nix::unistd::gethostname().unwrap_or_default();
     safe_host(std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()))
@@ -50,7 +53,9 @@ impl Unique {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // A clock before 1970 still gives names that this process never used.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let text = format!("{}.M{:06}P{}Q{count}.{}", now.as_secs(), now.subsec_micros(), std::process::id(), *HOST);
+        let mut text = String::with_capacity(HOST.len() + 64);
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{}.M{:06}P{}Q{count}.{}", now.as_secs(), now.subsec_micros(), *PID, *HOST);
         live().insert(count);
         Unique { text, count }
     }
@@ -62,7 +67,7 @@ impl Unique {
 
     /// The draft's name.
     pub(super) fn draft(&self) -> String {
-        format!("{}{DRAFT}", self.text)
+        [&self.text, DRAFT].concat()
     }
 
     /// The message's name.
@@ -72,7 +77,8 @@ impl Unique {
         name += &self.text;
         // Writing to a `String` cannot fail.
         let _ = write!(name, ",S={size},H=");
-        name + &safe::hex(hash) + flags
+        safe::push_lower_hex(&mut name, hash);
+        name + flags
     }
 }
 

@@ -24,13 +24,22 @@ pub(super) fn push_hex(out: &mut String, byte: u8) {
 
 /// The lower-case hex of a hash.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    push_lower_hex(&mut out, bytes);
     out
+}
+
+/// Appends it.
+pub(super) fn push_lower_hex(out: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // In pieces on the stack: octet by octet each would ask for room.
+    for piece in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(piece) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        out.push_str(std::str::from_utf8(&digits[..piece.len() * 2]).unwrap_or_default());
+    }
 }
 
 /// A value as (part of) a directory's name: `/`, control and invisible characters, `%`, a leading `.` and what is not UTF-8 are

@@ -44,7 +44,7 @@ impl Shared {
             }
             give_up(draft, looked);
         }
-        let files: Vec<_> = new.iter().filter_map(|&number| Some(drafts[number].as_ref().ok()?.unflushed())).collect();
+        let files: Vec<_> = new.iter().filter_map(|&number| drafts[number].as_ref().ok()?.unflushed()).collect();
         let flushed = self.spool.flush_files(&files);
         drop(files);
         for (number, flushed) in new.into_iter().zip(flushed) {

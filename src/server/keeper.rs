@@ -48,6 +48,8 @@ pub(super) struct Policy {
     pub(super) max_message_size: u64,
     /// `host:port` of the real server: whose messages the notes are about.
     pub(super) upstream: String,
+    /// All messages go to the server, and are prepared before it has them: by SMTP.
+    pub(super) sends: bool,
     /// Who hears of passwords that were accepted.
     pub(super) teacher: Option<Teacher>,
 }
@@ -296,20 +298,26 @@ impl Keeper {
     }
 
     /// Begins a draft. The finished ones hold files open, which may be what there are too few of: they are settled then.
-    fn begin_draft(&mut self, to: &[Destination]) -> Result<Draft, archive::Error> {
+    fn begin_draft(&mut self, to: &[Destination], size: Option<u64>) -> Result<Draft, archive::Error> {
         if let Some(Destination { owner, .. }) = to.first()
             && self.expected.as_ref() != Some(owner)
         {
             self.archive.expect(owner);
             self.expected = Some(owner.clone());
         }
-        match self.archive.begin(to) {
+        match self.begin_once(to, size) {
             Err(_) if !self.finished.is_empty() => {
                 self.settle_finished();
-                self.archive.begin(to)
+                self.begin_once(to, size)
             }
             begun => begun,
         }
+    }
+
+    fn begin_once(&self, to: &[Destination], size: Option<u64>) -> Result<Draft, archive::Error> {
+        // By IMAP: an APPEND to the folder for what was sent.
+        let is_sent = self.policy.sends || to.first().is_some_and(|first| first.outgoing);
+        if is_sent { self.archive.begin_to_prepare(to, size) } else { self.archive.begin(to) }
     }
 
     /// The verdict on a draft that has failed, by the policy.

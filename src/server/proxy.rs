@@ -95,6 +95,7 @@ impl Proxy {
             on_archive_failure: self.shared.on_archive_failure,
             max_message_size: self.shared.max_message_size,
             upstream: self.config.upstream(),
+            sends: self.config.kind == Kind::Smtp,
             teacher: self.teacher.clone(),
         }
     }

@@ -249,7 +249,8 @@ const UPSTREAM: &str = "mail.example.com:993";
 
 fn keeper(spool: &Path, on_archive_failure: OnArchiveFailure) -> Keeper {
     let label = Label { id: 0x7f3a, proxy: "smtp:test".to_owned(), client: "192.0.2.1:1".parse().unwrap() };
-    let policy = Policy { on_archive_failure, max_message_size: 10, upstream: UPSTREAM.to_owned(), teacher: None };
+    let policy =
+        Policy { on_archive_failure, max_message_size: 10, upstream: UPSTREAM.to_owned(), sends: false, teacher: None };
     Keeper::new(label, policy, archive(spool), Arc::default())
 }
 

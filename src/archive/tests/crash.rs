@@ -230,3 +230,42 @@ fn the_states_that_a_crash_can_leave() {
         assert!(names[0].starts_with("b/a/.Sent/cur/") && names[1].starts_with("b/c/new/"), "{names:?}");
     }
 }
+
+/// A short message that is being sent has its prepared name before its octets: as long as they are not all there it is removed, then it is committed.
+#[test]
+fn a_short_message_that_is_sent_has_no_file_before_it_is_prepared() {
+    let spool = Spool::new();
+    let to = [to("a@b", "Sent", true)];
+    let begin = |size| spool.archive.begin_to_prepare(&to, size).unwrap();
+    // Nothing is known of the folder; then it may be long, or is.
+    drop(begin(None));
+    let early = begin(Some(1 << 20));
+    assert_eq!(spool.files().len(), 1);
+    drop(early);
+    for (size, len) in [(None, 5), (Some(5), 5), (None, 0), (Some(5), 20_000), (None, 100_000)] {
+        let message = vec![b'x'; len];
+        let mut draft = begin(size);
+        assert!(spool.files().is_empty());
+        draft.append(&message[..len / 2]).unwrap();
+        draft.append(&message[len / 2..]).unwrap();
+        draft.prepare().unwrap();
+        let prepared = spool.only_file();
+        let name = prepared.rsplit('/').next().unwrap().to_owned();
+        assert_eq!(spool.files()[&prepared], message);
+        draft.commit().unwrap();
+        assert_eq!(spool.only_file(), format!("b/a/.Sent/cur/{name}"));
+        fs::remove_file(spool.path(&spool.only_file())).unwrap();
+        for part in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|part| *part < len) {
+            leave(&spool, ".Sent", &prepared_name(DEAD, name::host(), &message, ":2,S"), &message[..part]);
+            let recovery = spool.archive.recover();
+            assert_eq!((recovery.removed, recovery.kept.len(), recovery.failed.len()), (1, 0, 0), "{part} of {len}");
+        }
+    }
+    // Refused by the server, or given up by the client.
+    let mut refused = begin(None);
+    refused.append(MESSAGE).unwrap();
+    refused.prepare().unwrap();
+    refused.discard();
+    drop(draft(&spool.archive, &to, MESSAGE));
+    assert!(spool.files().is_empty());
+}

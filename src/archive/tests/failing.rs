@@ -150,6 +150,33 @@ fn a_full_disk_is_noticed_for_a_short_message_too() {
     assert!(spool.files().is_empty());
 }
 
+/// It is refused when it is prepared; the next one at once, as long as that is so.
+#[test]
+fn a_file_that_cannot_be_made_late_is_made_early_the_next_time() {
+    let spool = Spool::new();
+    let to = [to("a@b", "Sent", true)];
+    let begin = || spool.archive.begin_to_prepare(&to, None);
+    let mut draft = begin().unwrap();
+    draft.append(b"one").unwrap();
+    draft.commit().unwrap();
+    let mut late = begin().unwrap();
+    late.append(b"two").unwrap();
+    let tmp = spool.path("b/a/.Sent/tmp");
+    fs::remove_dir(&tmp).unwrap();
+    File::create(&tmp).unwrap();
+    assert!(late.prepare().is_err());
+    assert!(late.append(b"x").is_err() && late.prepare().is_err() && late.commit().is_err());
+    assert!(begin().is_err());
+    fs::remove_file(&tmp).unwrap();
+    drop(begin().unwrap());
+    let mut late = begin().unwrap();
+    // Made early, and with it the folder.
+    assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+    late.append(b"two").unwrap();
+    assert!(!late.commit().unwrap()[0].duplicate);
+    assert_eq!(spool.files().len(), 2);
+}
+
 #[test]
 fn what_the_administrator_removes_is_made_again() {
     let spool = Spool::new();

@@ -64,7 +64,7 @@ impl Host for Keeper {
         let max = self.policy.max_message_size;
         let begun = match size {
             Some(size) if size > max => Err(Failure::too_large(max)),
-            _ => self.begin_draft(to).map_err(Failure::from),
+            _ => self.begin_draft(to, size).map_err(Failure::from),
         };
         match begun {
             Ok(draft) => Ok(self.insert(State::Open(Message { draft, key: None, about }))),

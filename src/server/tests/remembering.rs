@@ -91,8 +91,13 @@ fn what_was_kept_is_noted_with_its_server_once_it_is_settled() {
     // Another server's message of the same name.
     let label = Label { id: 1, proxy: "imap:other".to_owned(), client: "192.0.2.1:1".parse().unwrap() };
     let on_archive_failure = OnArchiveFailure::Refuse;
-    let policy =
-        Policy { on_archive_failure, max_message_size: 10, upstream: "example.com:993".to_owned(), teacher: None };
+    let policy = Policy {
+        on_archive_failure,
+        max_message_size: 10,
+        upstream: "example.com:993".to_owned(),
+        sends: false,
+        teacher: None,
+    };
     let mut other = Keeper::new(label, policy, archive(rig.spool.path()), Arc::default());
     assert!(!other.has(&destination(ANN).owner, &imap(b"INBOX", 1)));
     // It is fetched once more: nothing new to note.
@@ -228,7 +233,13 @@ fn what_was_fetched_on_our_own_account_is_counted() {
     let counters = rig.world.counters.of("smtp:test");
     let label = Label { id: 1, proxy: "smtp:test".to_owned(), client: "192.0.2.1:1".parse().unwrap() };
     let upstream = UPSTREAM.to_owned();
-    let policy = Policy { on_archive_failure: OnArchiveFailure::Pass, max_message_size: 10, upstream, teacher: None };
+    let policy = Policy {
+        on_archive_failure: OnArchiveFailure::Pass,
+        max_message_size: 10,
+        upstream,
+        sends: false,
+        teacher: None,
+    };
     let mut keeper = Keeper::new(label, policy, archive(spool.path()), Arc::clone(&counters));
     keeper.fetched(7);
     keeper.fetched(5);
