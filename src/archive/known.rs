@@ -8,7 +8,8 @@
 //! tries an owner's. Neither is held while anything is flushed.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -27,8 +28,8 @@ pub(super) struct Known {
 
 #[derive(Debug, Default)]
 struct Owners {
-    /// By Maildir.
-    slots: HashMap<PathBuf, Slot>,
+    /// By Maildir, as octets: so a path is hashed in one go.
+    slots: HashMap<Box<[u8]>, Slot>,
     /// The sum of all slots' cost.
     cost: usize,
     /// Counts uses, to tell who was used last.
@@ -84,7 +85,7 @@ impl Known {
 
     /// Whether it is known what lies in this Maildir, or somebody is looking.
     pub(super) fn is_loaded(&self, maildir: &Path) -> bool {
-        match try_lock(&self.open(maildir)) {
+        match try_lock(&self.open(maildir, Instant::now())) {
             Some(seen) => seen.is_loaded(),
             None => true,
         }
@@ -94,15 +95,16 @@ impl Known {
     pub(super) fn forget_unused(&self, since: Instant) {
         let mut owners = lock(&self.owners);
         let unused = owners.slots.iter().filter(|(_, slot)| slot.at < since);
-        let unused: Vec<PathBuf> = unused.map(|(path, _)| path.clone()).collect();
-        unused.iter().for_each(|path| owners.shrink(path));
+        let unused: Vec<Box<[u8]>> = unused.map(|(maildir, _)| maildir.clone()).collect();
+        unused.iter().for_each(|maildir| owners.shrink(maildir));
     }
 
     /// Does something with what is known of one Maildir while nobody else does.
     pub(super) fn with<T>(&self, maildir: &Path, action: impl FnOnce(&mut Lookup<'_>) -> T) -> T {
-        let shared = self.open(maildir);
+        let now = Instant::now();
+        let shared = self.open(maildir, now);
         let mut lookup = Lookup { shared: &shared, seen: lock(&shared) };
-        lookup.seen.begin();
+        lookup.seen.begin(now);
         let result = action(&mut lookup);
         self.account(maildir, lookup.seen.cost());
         result
@@ -141,24 +143,25 @@ impl Known {
         }
     }
 
-    fn open(&self, maildir: &Path) -> Arc<Mutex<Seen>> {
+    fn open(&self, maildir: &Path, now: Instant) -> Arc<Mutex<Seen>> {
         let mut owners = lock(&self.owners);
         owners.uses += 1;
         let used = owners.uses;
-        if let Some(slot) = owners.slots.get_mut(maildir) {
-            (slot.used, slot.at) = (used, Instant::now());
+        if let Some(slot) = owners.slots.get_mut(key(maildir)) {
+            (slot.used, slot.at) = (used, now);
             return Arc::clone(&slot.seen);
         }
         let seen = Arc::new(Mutex::new(Seen::new(maildir.into(), self.names_max)));
-        let slot = Slot { seen: Arc::clone(&seen), cost: OWNER_COST, used, at: Instant::now() };
+        let slot = Slot { seen: Arc::clone(&seen), cost: OWNER_COST, used, at: now };
         owners.cost += slot.cost;
-        owners.slots.insert(maildir.to_path_buf(), slot);
+        owners.slots.insert(key(maildir).into(), slot);
         seen
     }
 
     /// Notes what the owner costs now, and makes room at the expense of those not used for longest.
     fn account(&self, maildir: &Path, cost: usize) {
         let mut owners = lock(&self.owners);
+        let maildir = key(maildir);
         let Some(slot) = owners.slots.get_mut(maildir) else {
             return;
         };
@@ -167,19 +170,19 @@ impl Known {
         if owners.cost <= self.names_max {
             return;
         }
-        let mut oldest: Vec<(u64, PathBuf)> = owners
+        let mut oldest: Vec<(u64, Box<[u8]>)> = owners
             .slots
             .iter()
-            .filter(|(path, _)| *path != maildir)
-            .map(|(path, slot)| (slot.used, path.clone()))
+            .filter(|(other, _)| ***other != *maildir)
+            .map(|(other, slot)| (slot.used, other.clone()))
             .collect();
         oldest.sort_unstable();
-        for (_, path) in oldest {
+        for (_, other) in oldest {
             // A little below, not to sort all owners again for the next name.
             if owners.cost <= self.names_max - self.names_max / 16 {
                 break;
             }
-            owners.shrink(&path);
+            owners.shrink(&other);
         }
     }
 
@@ -199,7 +202,7 @@ impl Known {
 
 impl Owners {
     /// Forgets an owner; one who is in use only loses his names, for others wait for flushes of his folders.
-    fn shrink(&mut self, maildir: &Path) {
+    fn shrink(&mut self, maildir: &[u8]) {
         let Some(slot) = self.slots.get_mut(maildir) else {
             return;
         };
@@ -241,9 +244,7 @@ impl Lookup<'_> {
 
     /// A message was renamed into `new` or `cur` (`outgoing`) of the folder under this name.
     pub(super) fn insert(&mut self, place: &Place, outgoing: bool, name: &str, hash: &Hash) -> Mark {
-        let path = place.leaf(outgoing);
-        let path = path.strip_prefix(&self.seen.maildir).unwrap_or(&path);
-        let leaf = self.seen.leaf(path);
+        let leaf = self.seen.leaf_of(&place.dir, Place::leaf_name(outgoing));
         let change = self.seen.insert(leaf, name.as_bytes(), hash);
         self.mark(place.clone(), leaf, change)
     }
@@ -251,6 +252,11 @@ impl Lookup<'_> {
     fn mark(&self, place: Place, leaf: usize, change: u64) -> Mark {
         Mark { seen: Arc::clone(self.shared), place, leaf, change }
     }
+}
+
+/// A Maildir's in the table.
+fn key(maildir: &Path) -> &[u8] {
+    maildir.as_os_str().as_bytes()
 }
 
 /// None where somebody has it.
@@ -386,6 +392,7 @@ mod tests {
             }
             let file = fs::OpenOptions::new().create(true).append(true).open(&mark).unwrap();
             file.set_modified(std::time::SystemTime::now()).unwrap();
+            std::thread::sleep(2 * super::super::seen::IMPORTED_AGE_MAX);
             assert!(mailbox.has("a", hash) && mailbox.has("a", 1));
         }
         assert!(!mailbox.has("a", 5));

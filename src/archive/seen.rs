@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::error::{Error, FLUSH_FOLDER};
 use super::index::{Index, key};
@@ -18,6 +19,9 @@ use super::name::{self, Hash};
 /// At the root of a Maildir: whoever puts messages there besides MailStore (`scripts/import`) changes this file's time after each of them, and so makes
 /// running MailStores look through the folders again. What it holds is of no matter.
 pub(super) const IMPORTED: &str = "mailstore-imported";
+
+/// So long it is not looked at again. Whoever changes it counts on what was put there being known after twice that time (`scripts/lib/mailstore/keep.py`).
+pub(super) const IMPORTED_AGE_MAX: Duration = Duration::from_millis(10);
 
 /// What an owner costs of the budget besides his names and folders.
 pub(super) const OWNER_COST: usize = 16;
@@ -33,11 +37,15 @@ pub(super) struct Seen {
     complete: bool,
     /// How [`IMPORTED`] stood just before that look; none where there was no such file.
     imported: Option<Stamp>,
-    /// The same now, once it was looked at under this lock.
-    stamp: Option<Option<Stamp>>,
+    /// The same when it was looked at last, and when that was.
+    stamp: Option<(Option<Stamp>, Instant)>,
+    /// When the lock was taken.
+    now: Instant,
     names: Index,
     pub(super) leaves: Vec<Leaf>,
     leaf_numbers: HashMap<PathBuf, usize>,
+    /// Where the latest message came: its folder, `new` or `cur`, and the leaf's number. Mostly the next one's.
+    latest: Option<(Arc<Path>, &'static str, usize)>,
     /// Messages in folders whose flush failed: they may be gone after a power cut, so they are kept anew when they come again.
     suspects: HashSet<u64>,
 }
@@ -83,9 +91,11 @@ impl Seen {
             complete: false,
             imported: None,
             stamp: None,
+            now: Instant::now(),
             names: Index::default(),
             leaves: Vec::new(),
             leaf_numbers: HashMap::new(),
+            latest: None,
             suspects: HashSet::new(),
         }
     }
@@ -104,9 +114,9 @@ impl Seen {
         !self.suspects.is_empty() || self.leaves.iter().any(|leaf| leaf.failed.1 > 0)
     }
 
-    /// Somebody has the lock now: what was looked at under the last one may have changed.
-    pub(super) fn begin(&mut self) {
-        self.stamp = None;
+    /// Somebody has the lock, and had asked for it at this time.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// Whether it knows what lies in the folders.
@@ -142,9 +152,11 @@ impl Seen {
         self.scan(Some((hash, size)))
     }
 
-    /// How [`IMPORTED`] stands: looked at once under a lock.
+    /// How [`IMPORTED`] stands, or stood a moment ago.
     fn stamp(&mut self) -> Option<Stamp> {
-        *self.stamp.get_or_insert_with(|| stamp(&self.maildir))
+        let now = self.now;
+        let recent = self.stamp.filter(|(_, at)| now.saturating_duration_since(*at) < IMPORTED_AGE_MAX);
+        self.stamp.insert(recent.unwrap_or_else(|| (stamp(&self.maildir), now))).0
     }
 
     /// Looks through all folders for this message (hash and size), and notes everything else on the way.
@@ -155,7 +167,7 @@ impl Seen {
         self.complete = true;
         // Before the folders: what comes while they are read changes it once more.
         self.imported = stamp(&self.maildir);
-        self.stamp = Some(self.imported);
+        self.stamp = Some((self.imported, self.now));
         let (folders, mut readable) = folders(&self.maildir);
         let mut found = None;
         for folder in folders {
@@ -211,6 +223,20 @@ impl Seen {
             self.remember(hash, leaf, change, name, at);
         }
         change
+    }
+
+    /// That of a folder's `new` or `cur`; the folder's whole path.
+    pub(super) fn leaf_of(&mut self, dir: &Arc<Path>, sub: &'static str) -> usize {
+        if let Some((latest, its_sub, number)) = &self.latest
+            && Arc::ptr_eq(latest, dir)
+            && *its_sub == sub
+        {
+            return *number;
+        }
+        let path = dir.strip_prefix(&self.maildir).unwrap_or(dir).join(sub);
+        let number = self.leaf(&path);
+        self.latest = Some((Arc::clone(dir), sub, number));
+        number
     }
 
     pub(super) fn leaf(&mut self, path: &Path) -> usize {

@@ -26,6 +26,8 @@ FLUSHES = 8
 # Not `,mailstore`: a MailStore that starts removes what it takes for its own.
 DRAFT = ",import"
 MARK = "mailstore-imported"
+# A running MailStore looks at its time once in 10 ms (src/archive/seen.rs). Seconds.
+MARK_SEEN_AFTER = 0.02
 MARK_TEXT = b"# Its time tells a running MailStore that messages were put here besides it (scripts/import). This file may be deleted at any time.\n"
 
 
@@ -149,6 +151,8 @@ class Keeper:
         # Drafts that are written: (path in tmp, folder's path, sub, name, digest).
         self.batch = []
         self.batch_hashes = set()
+        # When MARK was changed last.
+        self.marked = float("-inf")
         self.threads = concurrent.futures.ThreadPoolExecutor(FLUSHES)
 
     def open(self):
@@ -205,8 +209,9 @@ class Keeper:
         return settled
 
     def close(self):
-        """Removes what was put and did not settle, and lets others in."""
+        """Removes what was put and did not settle, and lets others in. What did settle is known to a running MailStore when this returns."""
         self.threads.shutdown()
+        time.sleep(max(0.0, self.marked + MARK_SEEN_AFTER - time.monotonic()))
         for path, *_ in self.batch:
             try:
                 os.unlink(path)
@@ -227,6 +232,7 @@ class Keeper:
             with os.fdopen(handle, "wb") as file:
                 file.write(MARK_TEXT)
             os.utime(path, ns=(now, now), follow_symlinks=False)
+        self.marked = time.monotonic()
 
     def _ensure(self, folder, where):
         """The folder is there, private, and on disk up to the spool."""
