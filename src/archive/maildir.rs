@@ -324,6 +324,14 @@ impl Spool {
     }
 }
 
+#[cfg(test)]
+impl Spool {
+    /// As if the next files came to lie on another file system than those before.
+    pub(super) fn expect_elsewhere(&self) {
+        self.anchored().folders.values_mut().for_each(|device| *device = Some(u64::MAX));
+    }
+}
+
 /// Of a folder in a set.
 fn key(dir: &Path) -> &[u8] {
     dir.as_os_str().as_bytes()

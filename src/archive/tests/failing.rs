@@ -177,6 +177,23 @@ fn a_file_that_cannot_be_made_late_is_made_early_the_next_time() {
     assert_eq!(spool.files().len(), 2);
 }
 
+/// As after another file system was mounted there: made anew, once the spool was looked at.
+#[test]
+fn a_file_that_lies_elsewhere_than_the_last_one_is_made_again() {
+    let spool = Spool::new();
+    let to = [to("a@b", "Sent", true)];
+    spool.keep(&to, b"one");
+    for (message, count) in [(&b"two"[..], 2), (b"three", 3)] {
+        spool.archive.shared.spool.expect_elsewhere();
+        let mut late = spool.archive.begin_to_prepare(&to, None).unwrap();
+        late.append(message).unwrap();
+        late.prepare().unwrap();
+        assert_eq!(fs::read_dir(spool.path("b/a/.Sent/tmp")).unwrap().count(), 1);
+        late.commit().unwrap();
+        assert_eq!(spool.files().len(), count);
+    }
+}
+
 #[test]
 fn what_the_administrator_removes_is_made_again() {
     let spool = Spool::new();
