@@ -16,7 +16,8 @@ static int is_draft(int fd)
     if (len < 0)
         return 0;
     path[len] = 0;
-    return strstr(path, "/tmp/") && strstr(path, ",mailstore");
+    /* What is short and sent has its message's name already while it is written. */
+    return strstr(path, "/tmp/") && (strstr(path, ",mailstore") || strstr(path, ",H="));
 }
 
 ssize_t write(int fd, const void *from, size_t count)
