@@ -20,6 +20,10 @@ const LAST_WORDS_LINGER: Duration = Duration::from_secs(2);
 const LAST_WORDS_DRAIN: usize = 64 * 1024;
 /// How long [`Stream::read_when_it_comes`] waits; the kernel makes it a tick of its clock, 1 to 10 ms.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// Octets in a TLS record (RFC 8446, section 5.1): OpenSSL makes one at each call.
+const RECORD_MAX: usize = 16 * 1024;
+/// MSG_MORE, which nix does not name: the kernel need not make a packet of this alone. Whatever acknowledgement comes, and 200 ms, send it all the same.
+const MORE: MsgFlags = MsgFlags::from_bits_retain(nix::libc::MSG_MORE);
 
 /// What became of an operation.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl Stream {
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_nodelay(true)?;
         setsockopt(&tcp, sockopt::KeepAlive, &true)?;
-        let socket = Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true, patient: false };
+        let socket = Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true, patient: false, goes_on: false };
         Ok(Stream { inner: Inner::Plain(socket) })
     }
 
@@ -103,12 +107,17 @@ impl Stream {
         outcome
     }
 
-    /// Writes some of a buffer that is not empty. After `WouldBlock` the next call must begin with the same octets and be at
-    /// least as long (OpenSSL has already sealed them into a record).
+    /// Writes some of a buffer that is not empty; what is left of it has to be written at once. After `WouldBlock` the next call must begin with the same
+    /// octets and be at least as long (OpenSSL has already sealed them into a record).
     pub fn write(&mut self, bytes: &[u8]) -> Outcome {
         let result = match &mut self.inner {
             Inner::Plain(socket) => socket.write(bytes),
-            Inner::Tls(tls) => tls.write(bytes),
+            Inner::Tls(tls) => {
+                tls.get_mut().goes_on = bytes.len() > RECORD_MAX;
+                let result = tls.write(bytes);
+                tls.get_mut().goes_on = false;
+                result
+            }
         };
         match result {
             Ok(0) => Outcome::Error(io::ErrorKind::WriteZero.into()),
@@ -235,6 +244,8 @@ pub(super) struct Socket {
     more: bool,
     /// The next read may wait for a moment.
     patient: bool,
+    /// What is written is not the last of it.
+    goes_on: bool,
 }
 
 /// What was read from a socket ahead of OpenSSL, which asks for five octets and then for a record, with a system call for each. Ciphertext only.
@@ -322,7 +333,8 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let more = if self.goes_on { MORE } else { MsgFlags::empty() };
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL | more;
         let result = uninterrupted(|| Ok(send(self.tcp.as_raw_fd(), bytes, flags)?));
         if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
             self.blocked_on = Some(Need::Writable);
