@@ -60,7 +60,8 @@ impl Stream {
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_nodelay(true)?;
         setsockopt(&tcp, sockopt::KeepAlive, &true)?;
-        let socket = Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true, patient: false, goes_on: false };
+        let socket =
+            Socket { tcp, blocked_on: None, eof: false, ahead: None, more: true, patient: false, goes_on: false };
         Ok(Stream { inner: Inner::Plain(socket) })
     }
 

@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_is_cheap_is_preferred_and_what_the_other_side_needs_is_used() {
-        let Pem { certificate, private_key, .. } = pem();
+        let Pem { certificate, private_key, dir: _dir, .. } = pem();
         let Acceptor(server) = Acceptor::load(&certificate, &private_key).unwrap();
         let (old, new) = (SslVersion::TLS1_2, SslVersion::TLS1_3);
         for (version, offered, used) in [
