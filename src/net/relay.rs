@@ -18,6 +18,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+use std::hint::black_box;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub const QUEUE_HARD: usize = 1024 * 1024;
 pub const INPUT_MAX: usize = 64 * 1024;
 /// How long a session that always has something to do goes without a look at its limits and at the stop pipe.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Eight of the widest registers: longer copies are made in a loop.
+const COPIED_LEN: usize = 512;
 /// For so many turns after the login the stack is overwritten, too.
 const TURNS_TO_CLEAR: u32 = 4;
 /// How often a side that let us wait in a read in vain is polled before that is tried again: a server far away never answers within a moment.
@@ -177,11 +180,18 @@ pub fn rest(connections: &mut Connections, protocol: &mut dyn Protocol, host: &m
     Pump { connections, protocol, host, settings }.watch();
 }
 
-/// What others wrote on the stack below here. Libraries leave there what passed through their registers (the dynamic linker saves them when it looks up
-/// a function that is called for the first time), which may have been a credential.
+/// What others wrote on the stack below here, and what a copy left in the widest registers. Libraries leave there what passed through these (the dynamic
+/// linker saves them when it looks up a function that is called for the first time), which may have been a credential.
 #[inline(never)]
 fn overwrite_stack() {
-    std::hint::black_box(&mut [0_u8; 16 * 1024]);
+    // A copy of a length that the compiler knows might be made without the library's function, which uses these registers: others for other lengths.
+    let (zeros, mut copy) = ([0_u8; COPIED_LEN], [0_u8; COPIED_LEN]);
+    for divisor in black_box([1, 2, 4, 8, 16]) {
+        let len = COPIED_LEN / divisor;
+        copy[..len].copy_from_slice(&black_box(&zeros)[..len]);
+        black_box(&mut copy);
+    }
+    black_box(&mut [0_u8; 16 * 1024]);
 }
 
 fn index(side: Side) -> usize {
