@@ -184,11 +184,23 @@ impl Spool {
             self.forget(place);
         }
         let (file, path) = self.create_looking(place, path)?;
+        self.trust(place, &file, &path)?;
+        Ok((file, path))
+    }
+
+    /// The folder's next files have to lie where this one does. So the spool is looked at once more: had it been unmounted just before the file was made,
+    /// all that follow would be taken for being where they should be.
+    fn trust(&self, place: &Place, file: &File, path: &Path) -> Result<(), Error> {
+        if let Err(e) = self.check_mount() {
+            // What is left of it is empty, and out of sight as soon as the spool is back.
+            let _ = fs::remove_file(path);
+            return Err(e);
+        }
         let device = file.metadata().map(|meta| meta.dev()).ok();
         if let Some(known) = self.anchored().folders.get_mut(key(&place.dir)) {
             *known = device;
         }
-        Ok((file, path))
+        Ok(())
     }
 
     /// The same once it is sure that the spool lies where it did.
@@ -330,6 +342,15 @@ impl Spool {
     pub(super) fn expect_elsewhere(&self) {
         self.anchored().folders.values_mut().for_each(|device| *device = Some(u64::MAX));
     }
+
+    /// As if the file system on which the spool lay were not mounted any more, and the same folders lay below.
+    pub(super) fn unmount(&self) {
+        self.anchored().mount = Some(Mount::gone_from(&self.root));
+    }
+
+    pub(super) fn mount(&self) {
+        self.anchored().mount = Mount::of(&self.root).ok();
+    }
 }
 
 /// Of a folder in a set.
@@ -405,5 +426,29 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
         None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_that_is_unmounted_just_before_a_folders_first_file_is_made_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path().join("spool"), true);
+        let place = Place::new(&spool.root().join("a"), "");
+        // What lies below the mount point: the same folders.
+        let (file, path) = spool.create_looking(&place, place.file("tmp", "x")).unwrap();
+        spool.unmount();
+        let error = spool.trust(&place, &file, &path).unwrap_err().to_string();
+        assert!(error.contains("is not mounted there any more"), "{error}");
+        assert!(!path.exists());
+        for _ in 0..2 {
+            assert!(spool.create(&place, "y").is_err());
+        }
+        assert_eq!(fs::read_dir(place.tmp()).unwrap().count(), 0);
+        spool.mount();
+        spool.create(&place, "y").unwrap();
     }
 }

@@ -69,6 +69,14 @@ impl Mount {
     }
 }
 
+#[cfg(test)]
+impl Mount {
+    /// Of a file system that was mounted there.
+    pub(super) fn gone_from(point: &Path) -> Mount {
+        Mount { device: u64::MAX, point: fs::canonicalize(point).ok() }
+    }
+}
+
 fn is_mount_point(dir: &Path) -> bool {
     let device = |dir: &Path| fs::metadata(dir).map(|meta| meta.dev()).ok();
     let above = dir.parent().and_then(device);
