@@ -42,6 +42,8 @@ struct Anchored {
     folders: HashMap<Arc<[u8]>, Option<u64>>,
     /// Where no file could be made the last time.
     troubled: HashSet<Arc<[u8]>>,
+    /// The latest file could not be made, and that was not for the sake of its folder.
+    all_troubled: bool,
 }
 
 /// One folder of one Maildir. A clone shares the paths.
@@ -151,7 +153,9 @@ impl Spool {
     /// Whether there is every reason to believe that a file can be made there: the folder was used before, and nothing has gone wrong since. Does not look.
     pub(super) fn is_well(&self, place: &Place) -> bool {
         let anchored = self.anchored();
-        anchored.folders.contains_key(key(&place.dir)) && !anchored.troubled.contains(key(&place.dir))
+        anchored.folders.contains_key(key(&place.dir))
+            && !anchored.troubled.contains(key(&place.dir))
+            && !anchored.all_troubled
     }
 
     /// A new file of this name in the folder's `tmp`, readable and writable; the folder is made where it is missing.
@@ -161,6 +165,8 @@ impl Spool {
         if made.is_ok() && !anchored.troubled.is_empty() {
             anchored.troubled.remove(key(&place.dir));
         }
+        // What is wrong with the whole spool is told to one message at its end, and not to one of each folder.
+        anchored.all_troubled = made.as_ref().is_err_and(Error::concerns_the_spool);
         if made.is_err() {
             if anchored.troubled.len() >= ANCHORED_MAX {
                 anchored.troubled.clear();

@@ -177,6 +177,27 @@ fn a_file_that_cannot_be_made_late_is_made_early_the_next_time() {
     assert_eq!(spool.files().len(), 2);
 }
 
+/// A message that was on its way hears of it at its end; those that follow before they come, whatever their folder.
+#[test]
+fn what_is_wrong_with_the_whole_spool_is_told_at_a_messages_end_once() {
+    let spool = Spool::new();
+    let owners = ["a@b", "c@b", "d@b"].map(|owner| [to(owner, "Sent", true)]);
+    let begin = |to: &[Destination; 1]| spool.archive.begin_to_prepare(to, None);
+    owners.iter().for_each(|to| drop(spool.keep(to, b"one")));
+    let mut late = begin(&owners[0]).unwrap();
+    late.append(b"two").unwrap();
+    assert_eq!(spool.files().len(), 3);
+    spool.archive.shared.spool.unmount();
+    spool.archive.shared.spool.expect_elsewhere();
+    assert!(late.prepare().is_err());
+    owners.iter().for_each(|to| assert!(begin(to).is_err()));
+    assert_eq!(spool.files().len(), 3);
+    spool.archive.shared.spool.mount();
+    drop(begin(&owners[0]).unwrap());
+    let _late = begin(&owners[0]).unwrap();
+    assert_eq!(spool.files().len(), 3);
+}
+
 /// As after another file system was mounted there: made anew, once the spool was looked at.
 #[test]
 fn a_file_that_lies_elsewhere_than_the_last_one_is_made_again() {
