@@ -169,6 +169,39 @@ fn a_spool_whose_mount_went_away_is_not_made_anew_below_the_mount_point() {
     mounted.proxy.stop();
 }
 
+/// A file can be made there then: where it lies tells.
+#[test]
+fn a_spool_whose_mount_went_away_is_noticed_where_the_same_folders_lie_below_it() {
+    let Some(mounted) = Mounted::start("size=10m") else { return };
+    let folder = mounted.point.join("mailSpool/example.org/ann/.Sent");
+    for sub in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(folder.join(sub)).unwrap();
+    }
+    let mut kept: Vec<_> = (1..3).map(|number| message(number, 100)).collect();
+    for message in &kept {
+        assert!(mounted.send(message).unwrap().starts_with("250"));
+    }
+    // To come back, with what was kept there.
+    let held = mounted.point.with_file_name("held");
+    std::fs::create_dir(&held).unwrap();
+    let held = held.to_str().unwrap();
+    mounted.inside(&["sh", "-c", &format!("mount --bind \"$0\" '{held}'")]);
+    mounted.inside(&["umount"]);
+    for number in 3..5 {
+        let reply = mounted.send(&message(number, 100)).unwrap();
+        assert!(reply.starts_with("451 4.3.0"), "{reply}");
+    }
+    mounted.proxy.tells_of("the file system on which the spool lay is not mounted there any more");
+    for sub in ["tmp", "new", "cur"] {
+        assert_eq!(std::fs::read_dir(folder.join(sub)).unwrap().count(), 0, "{sub} below the bare mount point");
+    }
+    mounted.inside(&["mount", "--bind", held]);
+    kept.push(message(5, 100));
+    assert!(mounted.send(&kept[2]).unwrap().starts_with("250"));
+    assert_eq!(sorted(mounted.kept()), sorted(kept));
+    mounted.proxy.stop();
+}
+
 /// A server that has got a message says this once it is told to.
 fn slow_server(answer: &'static str) -> (u16, Receiver<()>, Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
