@@ -23,6 +23,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use openssl::sha::Sha256;
@@ -41,6 +42,9 @@ const BUFFER_LEN: usize = 16 * 1024;
 /// One read or write when a file is copied, octets.
 const COPY_LEN: usize = 64 * 1024;
 
+/// Counts the files of drafts.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// How far in the future a date may lie: clocks differ.
 const DATE_AHEAD_MAX_S: i64 = 24 * 60 * 60;
 
@@ -51,6 +55,8 @@ pub struct Draft {
     copies: Vec<Copy>,
     /// None as long as all octets are in the buffer.
     file: Option<File>,
+    /// Which one that was of all that this process has opened: some are opened long after their draft began.
+    opened: u64,
     buffer: Vec<u8>,
     hasher: Sha256,
     size: u64,
@@ -141,6 +147,7 @@ impl Draft {
             shared: Arc::clone(shared),
             copies,
             file: None,
+            opened: 0,
             buffer: Vec::new(),
             hasher: Sha256::new(),
             size: 0,
@@ -342,7 +349,7 @@ impl Draft {
 
     /// Its file, to be flushed; every sealed draft has one.
     pub(super) fn unflushed(&self) -> Option<Unflushed<'_>> {
-        Some(Unflushed { file: self.file.as_ref()?, path: self.path(), opened: self.copies[0].unique.count() })
+        Some(Unflushed { file: self.file.as_ref()?, path: self.path(), opened: self.opened })
     }
 
     /// Gives each owner who has not got it his file in `tmp`.
@@ -477,6 +484,7 @@ impl Draft {
 
     fn make_file_as(&mut self, name: &str) -> Result<(), Error> {
         let first = &mut self.copies[0];
+        self.opened = OPENED.fetch_add(1, Ordering::Relaxed);
         let (file, path) = self.shared.spool.create(&first.place, name)?;
         (self.file, first.tmp) = (Some(file), Some(path));
         Ok(())

@@ -60,11 +60,6 @@ impl Unique {
         Unique { text, count }
     }
 
-    /// Which of this process's names it is: each is greater than those before.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The draft's name.
     pub(super) fn draft(&self) -> String {
         [&self.text, DRAFT].concat()

@@ -177,6 +177,19 @@ fn a_file_that_cannot_be_made_late_is_made_early_the_next_time() {
     assert_eq!(spool.files().len(), 2);
 }
 
+/// Where files are flushed together, the one that was opened first hears of all that failed.
+#[test]
+fn a_file_that_is_made_late_is_not_taken_for_the_one_that_was_opened_first() {
+    let spool = Spool::new();
+    let to = [to("a@b", "Sent", true)];
+    spool.keep(&to, b"one");
+    let mut late = spool.archive.begin_to_prepare(&to, None).unwrap();
+    let mut early = spool.archive.begin(&to).unwrap();
+    early.complete().unwrap();
+    late.complete().unwrap();
+    assert!(early.unflushed().unwrap().opened < late.unflushed().unwrap().opened);
+}
+
 /// A message that was on its way hears of it at its end; those that follow before they come, whatever their folder.
 #[test]
 fn what_is_wrong_with_the_whole_spool_is_told_at_a_messages_end_once() {
