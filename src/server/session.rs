@@ -36,7 +36,7 @@ const SMALL_STACK: usize = 256 * 1024;
 /// One handshake, or the way to the server.
 const STEP: Duration = Duration::from_secs(30);
 /// How long a session is quiet before it moves, which costs some 50 µs of CPU there and back.
-const REST_AFTER: Duration = Duration::from_millis(250);
+const REST_AFTER: Duration = Duration::from_millis(100);
 /// How long a client is talked to that is not served.
 const REFUSAL: Duration = Duration::from_secs(5);
 /// How many such at once; what is above that is told in passing.

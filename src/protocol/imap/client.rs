@@ -165,7 +165,7 @@ impl Imap {
         if !goes_on && self.capture.chunks.has_downloads() {
             self.stop_downloads(true, host);
         }
-        self.client.command = Some(Command {
+        self.client.command = Some(Box::new(Command {
             tag,
             name,
             wants,
@@ -177,7 +177,7 @@ impl Imap {
             prepared: Vec::new(),
             open: None,
             exchange: None,
-        });
+        }));
         let done = self.command_line(host);
         if !done {
             // Held: it is read again from its start.
@@ -249,7 +249,7 @@ impl Imap {
     }
 
     /// A command that is answered here: its literals are swallowed.
-    fn refused_line(&mut self, mut command: Command, end: LineEnd, host: &mut dyn Host) -> bool {
+    fn refused_line(&mut self, mut command: Box<Command>, end: LineEnd, host: &mut dyn Host) -> bool {
         let refusal = command.refusal.clone().unwrap_or_default();
         let forwarded = command.forwarded;
         match end {
@@ -280,7 +280,7 @@ impl Imap {
     }
 
     /// All of a command has gone up: remember what its answer will mean.
-    fn command_complete(&mut self, mut command: Command, host: &mut dyn Host) {
+    fn command_complete(&mut self, mut command: Box<Command>, host: &mut dyn Host) {
         let mut args = command.args();
         let mut mode = Mode::Line;
         let kind = match command.name.as_slice() {

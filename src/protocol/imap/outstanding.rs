@@ -84,24 +84,24 @@ pub(super) struct Outstanding {
 /// How many of the commands are of a kind.
 #[derive(Default)]
 struct Counts {
-    fetches: usize,
+    fetches: u32,
     /// Of the FETCHes, by what they want.
-    reads: usize,
-    chunks: usize,
-    several_chunks: usize,
-    content: usize,
-    content_by_number: usize,
-    idles: usize,
+    reads: u32,
+    chunks: u32,
+    several_chunks: u32,
+    content: u32,
+    content_by_number: u32,
+    idles: u32,
     /// Messages that went up.
-    messages: usize,
+    messages: u32,
     /// Octets that are remembered.
-    text_len: usize,
+    text_len: u32,
 }
 
 impl Counts {
     /// One command more, or one less.
-    fn count(&mut self, pending: &Pending, change: impl Fn(&mut usize, usize)) {
-        let one = usize::from;
+    fn count(&mut self, pending: &Pending, change: impl Fn(&mut u32, u32)) {
+        let one = u32::from;
         match &pending.kind {
             Kind::Fetch { wants, by_uid, .. } => {
                 change(&mut self.fetches, 1);
@@ -112,17 +112,22 @@ impl Counts {
                 change(&mut self.content_by_number, one(wants.content && !by_uid));
             }
             Kind::Idle { .. } => change(&mut self.idles, 1),
-            Kind::Append(drafts) => change(&mut self.messages, drafts.len()),
+            Kind::Append(drafts) => change(&mut self.messages, count_of(drafts.len())),
             _ => {}
         }
-        change(&mut self.text_len, pending.text_len());
+        change(&mut self.text_len, count_of(pending.text_len()));
     }
+}
+
+/// Limits keep all of them far below.
+fn count_of(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Beyond so many unanswered commands the client is held back.
 const OUTSTANDING_MAX: usize = 1000;
 /// The same for the octets of their tags and names.
-const OUTSTANDING_TEXT_MAX: usize = 256 * 1024;
+const OUTSTANDING_TEXT_MAX: u32 = 256 * 1024;
 
 impl Outstanding {
     pub(super) fn push(&mut self, tag: &[u8]) {
@@ -256,7 +261,7 @@ impl Outstanding {
 
     /// Messages that went up and are not answered.
     pub(super) fn messages(&self) -> usize {
-        self.counts.messages
+        self.counts.messages as usize
     }
 
     /// The IDLE whose `+` has not come yet: that it has; whether the client knows already, and whether it has ended it. Nothing sent behind it is

@@ -32,7 +32,8 @@ const STARTTLS_TAG: &[u8] = b"MAILSTORE1";
 
 pub(super) struct ServerSide {
     state: State,
-    fetch: Fetch,
+    /// None while nobody speaks: most sessions fetch nothing most of the time.
+    fetch: Option<Box<Fetch>>,
     /// The line being read, as received.
     line: Vec<u8>,
     /// LIST-like response with literals: its pieces so far.
@@ -65,13 +66,19 @@ impl ServerSide {
         if self.line.is_empty() {
             self.line = Vec::new();
         }
-        self.fetch.release();
+        if !matches!(self.state, State::Fetch) {
+            self.fetch = None;
+        }
+    }
+
+    fn fetch(&mut self) -> &mut Fetch {
+        self.fetch.get_or_insert_with(|| Box::new(Fetch::new()))
     }
 
     pub(super) fn new() -> ServerSide {
         ServerSide {
             state: State::Line,
-            fetch: Fetch::new(),
+            fetch: None,
             line: Vec::new(),
             listing: None,
             midway: false,

@@ -13,7 +13,8 @@ pub(in crate::protocol::imap) struct ClientSide {
     pub(super) line: LineBuffer,
     /// `line` is whole and waits to be dealt with.
     pub(super) line_ready: bool,
-    pub(super) command: Option<Command>,
+    /// In a box: most of the time there is none.
+    pub(super) command: Option<Box<Command>>,
     /// The line that waits may delete a message that is on its way.
     pub(in crate::protocol::imap) holds_deletion: bool,
     /// What it waits for, where it was read and held back.

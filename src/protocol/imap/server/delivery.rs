@@ -38,13 +38,6 @@ impl Fetch {
             self.held.clear();
         }
     }
-
-    /// Gives the memory back if there is nothing in it.
-    pub(super) fn release(&mut self) {
-        if self.held.is_empty() {
-            self.held = Vec::new();
-        }
-    }
 }
 
 /// The number, and how long the beginning is, of what begins with `* n FETCH `.
@@ -82,9 +75,9 @@ impl Imap {
         }
         let destination = self.destination();
         self.capture.begin(number, destination);
-        self.server.fetch.parser.begin();
-        self.server.fetch.delivery = Delivery::Held;
-        self.server.fetch.held.clear();
+        self.server.fetch().parser.begin();
+        self.server.fetch().delivery = Delivery::Held;
+        self.server.fetch().held.clear();
         self.server.state = State::Fetch;
         self.fetch(bytes, head, host)
     }
@@ -93,7 +86,7 @@ impl Imap {
     pub(super) fn fetch(&mut self, bytes: &[u8], read: usize, host: &mut dyn Host) -> usize {
         let (mut at, mut delivered) = (read, 0);
         while at < bytes.len() {
-            let (taken, event) = self.server.fetch.parser.next(&bytes[at..]);
+            let (taken, event) = self.server.fetch().parser.next(&bytes[at..]);
             at += taken;
             match event {
                 Event::Nothing => continue,
@@ -122,7 +115,7 @@ impl Imap {
                 return self.give_up_fetch(at, host);
             }
             // What is held is gathered here, and not copied, where all of it comes at once.
-            let fetch = &self.server.fetch;
+            let fetch = self.server.fetch();
             if fetch.delivery != Delivery::Held || fetch.held.len() + at - delivered > HELD_MAX {
                 self.deliver(&bytes[delivered..at], host);
                 delivered = at;
@@ -136,7 +129,7 @@ impl Imap {
     fn fetch_over(&mut self, rest: &[u8], host: &mut dyn Host) {
         self.server.state = State::Line;
         // The line end that completes the response does not pass before the message is dealt with.
-        let (before, rest) = match self.server.fetch.delivery {
+        let (before, rest) = match self.server.fetch().delivery {
             Delivery::Passing => rest.split_at(rest.len() - 1),
             Delivery::Held | Delivery::Withheld => (&b""[..], rest),
         };
@@ -153,7 +146,7 @@ impl Imap {
                 return;
             }
         }
-        let fetch = &mut self.server.fetch;
+        let fetch = self.server.fetch();
         match fetch.delivery {
             Delivery::Withheld => fetch.held.clear(),
             Delivery::Held | Delivery::Passing => {
@@ -175,9 +168,9 @@ impl Imap {
 
     /// The response's message cannot be kept. True: nothing of it has passed, and nothing will.
     fn withhold(&mut self, refused: Refused) -> bool {
-        let unseen = self.server.fetch.delivery != Delivery::Passing;
+        let unseen = self.server.fetch().delivery != Delivery::Passing;
         if unseen {
-            self.server.fetch.delivery = Delivery::Withheld;
+            self.server.fetch().delivery = Delivery::Withheld;
             // Whose answer it was is not said; a NO too many only makes the client ask again.
             self.commands.fetches().for_each(|withheld| *withheld = Some(refused));
         }
@@ -185,7 +178,7 @@ impl Imap {
     }
 
     fn deliver(&mut self, bytes: &[u8], host: &mut dyn Host) {
-        let fetch = &mut self.server.fetch;
+        let fetch = self.server.fetch();
         match fetch.delivery {
             _ if bytes.is_empty() => {}
             Delivery::Withheld => {}
