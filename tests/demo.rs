@@ -91,8 +91,10 @@ fn clears_up_when_it_is_interrupted() {
     let (mut lines, mut said) = read_until(&mut demo, "\n2. ");
     kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGTERM).expect("sending SIGTERM");
     lines.read_to_string(&mut said).expect("the rest");
+    let mut errors = String::new();
+    demo.stderr.take().expect("its stderr").read_to_string(&mut errors).expect("the rest");
     let status = demo.wait().expect("its end");
     // On a very slow machine the signal may find it at its end.
-    assert!(matches!(status.code(), Some(0 | 143)), "{status}\n{said}");
+    assert!(matches!(status.code(), Some(0 | 143)), "{status}\n{said}\n{errors}");
     assert!(!folder(&said).exists(), "the temporary folder is still there");
 }

@@ -45,6 +45,8 @@ pub(crate) struct Stage {
     /// None once all is cleared away: nothing is started from then on.
     running: Mutex<Option<Vec<Child>>>,
     interrupted: AtomicBool,
+    /// Set by the signal itself.
+    signalled: Arc<AtomicBool>,
     /// Where the next signal goes instead of ending the demo at once.
     asks_to_end: Mutex<Option<Sender<()>>>,
 }
@@ -63,6 +65,7 @@ impl Stage {
             keep,
             running: Mutex::new(Some(Vec::new())),
             interrupted: AtomicBool::new(false),
+            signalled: Arc::default(),
             asks_to_end: Mutex::new(None),
         };
         let stage = Arc::new(stage);
@@ -106,8 +109,13 @@ impl Stage {
         status.ok_or_else(|| format!("process {pid} did not end within {} s after SIGTERM", PATIENCE.as_secs()))
     }
 
-    /// Whether a signal is ending the demo: what fails then is no failure.
+    /// Whether a signal is ending the demo: what fails then is no failure. A read that it interrupts fails before the thread that watches has heard of it.
     pub(crate) fn interrupted(&self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.signalled.load(Ordering::SeqCst) && !self.interrupted.load(Ordering::SeqCst) && Instant::now() < end
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
         self.interrupted.load(Ordering::SeqCst)
     }
 
@@ -140,10 +148,14 @@ impl Stage {
 
     fn watch_signals(self: &Arc<Stage>) -> Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).when("watching for signals")?;
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&self.signalled)).when("watching for signals")?;
+        }
         let stage = Arc::clone(self);
         let watch = move || {
             for signal in signals.forever() {
                 if stage.asks_to_end().take().is_some_and(|ask| ask.send(()).is_ok()) {
+                    stage.signalled.store(false, Ordering::SeqCst);
                     continue;
                 }
                 stage.interrupted.store(true, Ordering::SeqCst);
