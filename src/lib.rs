@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod cli;
 pub mod config;
+mod date;
 pub mod learn;
 pub mod logging;
 pub mod net;

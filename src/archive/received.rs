@@ -2,7 +2,9 @@
 //!
 //! Sees at most the first 64 KiB and holds at most that field. Never fails: a date that cannot be read is no date.
 
-use chrono::{DateTime, NaiveDate};
+use chrono::DateTime;
+
+use crate::date::unix_time;
 
 /// Where a header must have ended or shown its field, octets.
 const SCAN_LEN_MAX: usize = 64 * 1024;
@@ -123,6 +125,9 @@ fn quick(body: &[u8]) -> Option<i64> {
         b')' => depth.saturating_sub(1),
         _ => depth,
     });
+    if depth > 0 {
+        return None;
+    }
     let mut date = body[end + 1..].trim_ascii_end();
     if let Some(at) = memchr::memchr2(b'(', b')', date) {
         let (text, comment) = date.split_at(at);
@@ -134,27 +139,7 @@ fn quick(body: &[u8]) -> Option<i64> {
     let date = memchr::memrchr(b',', date).map_or(date, |at| &date[at + 1..]);
     let mut tokens = date.split(u8::is_ascii_whitespace).filter(|token| !token.is_empty());
     let mut next = || tokens.next();
-    let (day, month, year, time, zone) = (next()?, next()?, next()?, next()?, next()?);
-    let [h1, h2, b':', m1, m2, b':', s1, s2] = *time else { return None };
-    let [sign @ (b'+' | b'-'), z1, z2, z3, z4] = *zone else { return None };
-    let month = MONTHS.iter().position(|name| *name == month)?;
-    let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[m1, m2])?, digits(&[s1, s2])?);
-    let (zone_hours, zone_minutes) = (digits(&[z1, z2])?, digits(&[z3, z4])?);
-    let usual = depth == 0 && (1..=2).contains(&day.len()) && year.len() == 4 && zone_hours < 24 && zone_minutes < 60;
-    let date = NaiveDate::from_ymd_opt(i32::try_from(digits(year)?).ok()?, month as u32 + 1, digits(day)?)?;
-    let local = date.and_hms_opt(hour, minute, second)?.and_utc().timestamp();
-    let east = i64::from(zone_hours * 3600 + zone_minutes * 60);
-    usual.then_some(if sign == b'+' { local - east } else { local + east })
-}
-
-const MONTHS: [&[u8]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-
-fn digits(text: &[u8]) -> Option<u32> {
-    text.iter().try_fold(0_u32, |number, b| {
-        let digit = b.is_ascii_digit().then(|| u32::from(b - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    unix_time(next()?, next()?, next()?, next()?, next()?)
 }
 
 /// The text without its comments (nested, with quoted pairs) outside of quoted strings; a blank stands for each.

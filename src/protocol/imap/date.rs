@@ -1,6 +1,8 @@
 //! `date-time` of RFC 9051, section 9, as INTERNALDATE and APPEND have it: `17-Jul-1996 02:44:25 -0700`.
 
-use chrono::{DateTime, NaiveDate};
+use chrono::DateTime;
+
+use crate::date::unix_time;
 
 /// Unix time, seconds.
 pub(super) fn internal_date(text: &[u8]) -> Option<i64> {
@@ -13,27 +15,11 @@ pub(super) fn internal_date(text: &[u8]) -> Option<i64> {
 /// The same as all servers write it. One stands in every response of a FETCH that asks for it, and reading a format takes longer than all the rest
 /// of the response.
 fn usual(text: &[u8]) -> Option<i64> {
-    const MONTHS: [&[u8]; 12] =
-        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     let text: &[u8; 26] = text.try_into().ok()?;
-    let digit = |at: usize| text[at].is_ascii_digit().then(|| u32::from(text[at] - b'0'));
-    let two = |at: usize| Some(10 * digit(at)? + digit(at + 1)?);
-    let marks = [(2, b'-'), (6, b'-'), (11, b' '), (14, b':'), (17, b':'), (20, b' ')];
-    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
-        return None;
-    }
-    let day = if text[0] == b' ' { digit(1)? } else { two(0)? };
-    let month = 1 + MONTHS.iter().position(|month| *month == &text[3..6])? as u32;
-    let year = 100 * two(7)? + two(9)?;
-    let date = NaiveDate::from_ymd_opt(year.cast_signed(), month, day)?;
-    let local = date.and_hms_opt(two(12)?, two(15)?, two(18)?)?.and_utc().timestamp();
-    let (hours, minutes) = (two(22)?, two(24)?);
-    let offset = (hours < 24 && minutes < 60).then_some(i64::from(3600 * hours + 60 * minutes))?;
-    match text[21] {
-        b'+' => Some(local - offset),
-        b'-' => Some(local + offset),
-        _ => None,
-    }
+    let marks = [(2, b'-'), (6, b'-'), (11, b' '), (20, b' ')];
+    let day = if text[0] == b' ' { &text[1..2] } else { &text[..2] };
+    let marked = marks.iter().all(|(at, mark)| text[*at] == *mark);
+    marked.then(|| unix_time(day, &text[3..6], &text[7..11], &text[12..20], &text[21..])).flatten()
 }
 
 #[cfg(test)]
