@@ -38,7 +38,7 @@ struct Anchored {
     root: bool,
     /// Once the root was there.
     mount: Option<Mount>,
-    /// Each with the device of the latest file that was made there once it was sure that the spool lies where it did. As octets: so a path is hashed in one go.
+    /// Each with the device of the latest file that was made there once it was sure that the spool lies where it did.
     folders: HashMap<Arc<[u8]>, Option<u64>>,
     /// Where no file could be made the last time.
     troubled: HashSet<Arc<[u8]>>,
@@ -93,7 +93,7 @@ impl Spool {
 
     /// The folder is there with its Maildir, and on disk.
     pub(super) fn ensure(&self, place: &Place) -> Result<(), Error> {
-        if self.mounted()?.folders.contains_key(key(&place.dir)) {
+        if self.mounted()?.folders.contains_key(octets(&place.dir)) {
             return Ok(());
         }
         self.ensure_root()?;
@@ -114,10 +114,10 @@ impl Spool {
     pub(super) fn anchor(&self, place: &Place) -> Result<(), Error> {
         let known = {
             let anchored = self.anchored();
-            if anchored.folders.contains_key(key(&place.dir)) {
+            if anchored.folders.contains_key(octets(&place.dir)) {
                 return Ok(());
             }
-            anchored.folders.contains_key(key(&place.maildir))
+            anchored.folders.contains_key(octets(&place.maildir))
         };
         if place.dir != place.maildir {
             self.flush_dir(&place.dir)?;
@@ -137,7 +137,7 @@ impl Spool {
             anchored.folders.clear();
         }
         for dir in [&place.maildir, &place.dir] {
-            anchored.folders.entry(key(dir).into()).or_default();
+            anchored.folders.entry(octets(dir).into()).or_default();
         }
         Ok(())
     }
@@ -146,15 +146,15 @@ impl Spool {
     pub(super) fn forget(&self, place: &Place) {
         let mut anchored = self.anchored();
         anchored.root = false;
-        anchored.folders.remove(key(&place.maildir));
-        anchored.folders.remove(key(&place.dir));
+        anchored.folders.remove(octets(&place.maildir));
+        anchored.folders.remove(octets(&place.dir));
     }
 
     /// Whether there is every reason to believe that a file can be made there: the folder was used before, and nothing has gone wrong since. Does not look.
     pub(super) fn is_well(&self, place: &Place) -> bool {
         let anchored = self.anchored();
-        anchored.folders.contains_key(key(&place.dir))
-            && !anchored.troubled.contains(key(&place.dir))
+        anchored.folders.contains_key(octets(&place.dir))
+            && !anchored.troubled.contains(octets(&place.dir))
             && !anchored.all_troubled
     }
 
@@ -163,7 +163,7 @@ impl Spool {
         let made = self.try_create(place, name);
         let mut anchored = self.anchored();
         if made.is_ok() && !anchored.troubled.is_empty() {
-            anchored.troubled.remove(key(&place.dir));
+            anchored.troubled.remove(octets(&place.dir));
         }
         // What is wrong with the whole spool is told to one message at its end, and not to one of each folder.
         anchored.all_troubled = made.as_ref().is_err_and(Error::concerns_the_spool);
@@ -171,7 +171,7 @@ impl Spool {
             if anchored.troubled.len() >= ANCHORED_MAX {
                 anchored.troubled.clear();
             }
-            anchored.troubled.insert(key(&place.dir).into());
+            anchored.troubled.insert(octets(&place.dir).into());
         }
         made
     }
@@ -179,7 +179,7 @@ impl Spool {
     fn try_create(&self, place: &Place, name: &str) -> Result<(File, PathBuf), Error> {
         let path = place.file("tmp", name);
         // The file itself tells where it lies, for less than a look at the spool costs before it.
-        let device = self.anchored().folders.get(key(&place.dir)).copied().flatten();
+        let device = self.anchored().folders.get(octets(&place.dir)).copied().flatten();
         if let Some(device) = device
             && let Ok(file) = create_file(&path)
         {
@@ -203,7 +203,7 @@ impl Spool {
             return Err(e);
         }
         let device = file.metadata().map(|meta| meta.dev()).ok();
-        if let Some(known) = self.anchored().folders.get_mut(key(&place.dir)) {
+        if let Some(known) = self.anchored().folders.get_mut(octets(&place.dir)) {
             *known = device;
         }
         Ok(())
@@ -359,9 +359,9 @@ impl Spool {
     }
 }
 
-/// Of a folder in a set.
-fn key(dir: &Path) -> &[u8] {
-    dir.as_os_str().as_bytes()
+/// A path as a table's key: hashed in one go, and not by its components.
+pub(super) fn octets(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
 }
 
 fn create_file(path: &Path) -> io::Result<File> {

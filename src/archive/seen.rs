@@ -21,7 +21,7 @@ use super::name::{self, Hash};
 pub(super) const IMPORTED: &str = "mailstore-imported";
 
 /// So long it is not looked at again. Whoever changes it counts on what was put there being known after twice that time (`scripts/lib/mailstore/keep.py`).
-pub(super) const IMPORTED_AGE_MAX: Duration = Duration::from_millis(10);
+const IMPORTED_AGE_MAX: Duration = Duration::from_millis(10);
 
 /// What an owner costs of the budget besides his names and folders.
 pub(super) const OWNER_COST: usize = 16;
