@@ -88,11 +88,6 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The same, to the end of another text.
-pub fn escape_to(out: &mut String, bytes: &[u8]) {
-    put_escaped(out, ESCAPED_LEN_MAX, bytes, &[]);
-}
-
 /// A peer's sentence in double quotes, as [`escape`] but for blanks, which stay: for the end of a log line. No `=` stays: who searches the log
 /// for ` owner=` finds what we said, and nobody else.
 pub fn quote(text: &[u8]) -> String {
@@ -109,13 +104,8 @@ fn escape_but(bytes: &[u8], plain: &[u8]) -> String {
 }
 
 fn escape_up_to(len_max: usize, bytes: &[u8], plain: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().min(len_max) + 3);
-    put_escaped(&mut out, len_max, bytes, plain);
-    out
-}
-
-fn put_escaped(out: &mut String, len_max: usize, bytes: &[u8], plain: &[u8]) {
     let shown = &bytes[..bytes.len().min(len_max)];
+    let mut out = String::with_capacity(shown.len() + 3);
     for &byte in shown {
         if is_plain(byte) || plain.contains(&byte) {
             out.push(char::from(byte));
@@ -126,6 +116,7 @@ fn put_escaped(out: &mut String, len_max: usize, bytes: &[u8], plain: &[u8]) {
     if shown.len() < bytes.len() {
         out.push_str("...");
     }
+    out
 }
 
 /// What needs no escape.

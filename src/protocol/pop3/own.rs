@@ -27,7 +27,7 @@ use super::seen::{Uid, parse_uid};
 use super::top::Preview;
 use super::{Ask, Asked, Pop3};
 use crate::archive::Owner;
-use crate::logging::{escape, escape_to, quote};
+use crate::logging::{Escaped, escape, quote};
 
 /// Messages of which the log tells one by one that they are missing; of more it tells how many.
 const TOLD_MAX: usize = 100;
@@ -99,16 +99,15 @@ fn number(target: &Target) -> String {
 
 /// A message as fields of a log line, in the place of what `label` held.
 pub(super) fn put_label(label: &mut String, target: &Target, uidl: Option<&[u8]>) {
+    // Writing to a `String` cannot fail.
     label.clear();
     label.push_str("number=");
     match target.number {
-        // Writing to a `String` cannot fail.
         Some(number) => drop(write!(label, "{number}")),
         None => label.push('?'),
     }
     if let Some(uidl) = uidl {
-        label.push_str(" uidl=");
-        escape_to(label, uidl);
+        let _ = write!(label, " uidl={}", Escaped(uidl));
     }
 }
 
