@@ -111,12 +111,9 @@ impl Stage {
 
     /// Whether a signal is ending the demo: what fails then is no failure. A read that it interrupts fails before the thread that watches has heard of it.
     pub(crate) fn interrupted(&self) -> bool {
-        let end = Instant::now() + PATIENCE;
-        while self.signalled.load(Ordering::SeqCst) && !self.interrupted.load(Ordering::SeqCst) && Instant::now() < end
-        {
-            thread::sleep(Duration::from_millis(5));
-        }
-        self.interrupted.load(Ordering::SeqCst)
+        let interrupted = || self.interrupted.load(Ordering::SeqCst);
+        wait_until(|| interrupted() || !self.signalled.load(Ordering::SeqCst));
+        interrupted()
     }
 
     /// Something comes out when there is a line on standard input (nothing at all there is none), or a signal.
