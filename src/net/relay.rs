@@ -1,6 +1,6 @@
 //! The pump: moves one session's bytes between its two sockets and its protocol.
 //!
-//! One loop around poll(2), two bounded queues. A full queue towards one side stops the reading of the other; an empty queue is
+//! One loop around poll(2), or in a dialogue around a read that waits for whose turn it is, and two bounded queues. A full queue towards one side stops the reading of the other; an empty queue is
 //! not asked whether it could be written. Input is given to the protocol the moment it is read, and what the protocol
 //! sends is written at once, before the next sleep. Actions are performed in the order of the calls: what the protocol had kept
 //! before it sent bytes is kept before these bytes leave.

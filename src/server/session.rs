@@ -35,7 +35,8 @@ use crate::protocol::{End, Protocol};
 const SMALL_STACK: usize = 256 * 1024;
 /// One handshake, or the way to the server.
 const STEP: Duration = Duration::from_secs(30);
-/// How long a session is quiet before it moves, which costs some 50 µs of CPU there and back.
+/// How long a session is quiet before it moves, which costs some 50 µs of CPU there and back. Longer than the way to most servers; but in a storm of logins all
+/// sessions of that time have large stacks at once.
 const REST_AFTER: Duration = Duration::from_millis(100);
 /// How long a client is talked to that is not served.
 const REFUSAL: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! The pump between real sockets, with toy protocols.
 
 mod limits;
+mod turns;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -317,24 +318,6 @@ fn both_directions_at_once_through_tiny_buffers() {
     assert_eq!((received, sent), (LEN as u64, LEN as u64 - 7 + "BYE Lost\r\n".len() as u64));
 }
 
-/// The relay takes it to be the server's turn, and waits for the server alone: never for longer than a moment.
-#[test]
-fn who_speaks_out_of_turn_is_heard() {
-    let mut rig = rig(Forward { outstanding: true }, Options::default());
-    let octet = &mut [0];
-    for n in 0..300_u16 {
-        rig.client.write_all(b"c").unwrap();
-        rig.server.read_exact(octet).unwrap();
-        if n % 100 == 99 {
-            rig.server.write_all(b"s").unwrap();
-            rig.client.read_exact(octet).unwrap();
-        }
-    }
-    drop(rig.server);
-    let (report, ..) = rig.relay.join().unwrap();
-    assert!(report.polls < 1500, "it spins: {}", report.polls);
-}
-
 /// Two relays in a row with TLS between them: every octet goes through OpenSSL in both roles, in both directions at once.
 #[test]
 fn both_directions_at_once_over_tls() {
@@ -476,59 +459,6 @@ fn tls_starts_in_the_middle_on_both_sides() {
     assert_eq!(client.read(&mut [0]).unwrap(), 0, "close_notify");
     drop(client);
     assert_eq!(rig.relay.join().unwrap().0.end, End::Orderly("END"));
-}
-
-/// The read that waits does so once: not for the rest of a record, of which the octets come one by one and the last never.
-#[test]
-fn half_a_record_keeps_nobody_from_anything() {
-    let Pem { certificate, private_key, dir: _dir, .. } = pem();
-    let acceptor = Acceptor::load(&certificate, &private_key).unwrap();
-    let trust = Connector::load("localhost", Some(&certificate)).unwrap();
-    let mut rig = rig(Lockstep::default(), Options { acceptor: Some(acceptor), ..Options::default() });
-    rig.client.write_all(b"TLS\n").unwrap();
-    assert_eq!(read_line(&mut rig.client), "go ahead\n");
-    let (ours, theirs) = pair(false);
-    let (mut down, mut up) = (rig.client.try_clone().unwrap(), rig.client);
-    let mut back = theirs.try_clone().unwrap();
-    let downwards = thread::spawn(move || std::io::copy(&mut down, &mut back).unwrap());
-    let drips = Arc::new(AtomicBool::new(false));
-    let upwards = thread::spawn({
-        let (mut from, drips) = (theirs, Arc::clone(&drips));
-        move || {
-            let mut octets = [0; 2000];
-            while !drips.load(Ordering::Relaxed) {
-                let count = from.read(&mut octets).unwrap();
-                // The header of a record says more than there is.
-                let (first, rest) = octets[..count].split_at(count / 2);
-                up.write_all(first).unwrap();
-                thread::sleep(Duration::from_millis(1));
-                up.write_all(rest).unwrap();
-            }
-            up.write_all(&[23, 3, 3, 64, 0]).unwrap();
-            while up.write_all(b"x").is_ok() {
-                thread::sleep(Duration::from_micros(200));
-            }
-        }
-    });
-    let mut client = blocking(|stream, until| trust.connect(stream, until), ours);
-    for _ in 0..100 {
-        client.write_all(b"line\n").unwrap();
-        assert_eq!(read_line(&mut rig.server), "line\n");
-        rig.server.write_all(b"answer\n").unwrap();
-        assert_eq!(read_line(&mut client), "answer\n");
-    }
-    drips.store(true, Ordering::Relaxed);
-    client.write_all(b"last line\n").unwrap();
-    thread::sleep(Duration::from_millis(20));
-    rig.server.write_all(b"out of turn\n").unwrap();
-    assert_eq!(read_line(&mut client), "out of turn\n");
-    drop(rig._stop);
-    let begun = Instant::now();
-    let (report, ..) = rig.relay.join().unwrap();
-    assert_eq!(fault(&report), "the program is ending");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    upwards.join().unwrap();
-    downwards.join().unwrap();
 }
 
 /// A stream that waits in its reads and writes, for the test's side.
