@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 mod append;
 mod deletion;
+mod elsewhere;
 mod fetch;
 mod idle;
 mod limits;

@@ -129,6 +129,16 @@ fn an_origin_may_be_missing_or_repeat_the_count() {
     );
 }
 
+/// Parts of two messages: we ask for how both begin.
+pub(super) const TWO_IN_PART: &str = r#"
+    C: c UID FETCH 7:8 BODY[1]
+    -> S: c UID FETCH 7:8 BODY[1]
+    S: * 1 FETCH (UID 7 BODY[1] "a")\r\n* 2 FETCH (UID 8 BODY[1] "b")\r\nc OK done
+    -> C: * 1 FETCH (UID 7 BODY[1] "a")
+    -> C: * 2 FETCH (UID 8 BODY[1] "b")
+    -> S: X1 UID FETCH 7:8 (UID INTERNALDATE BODY.PEEK[]<0.16>)
+"#;
+
 /// 20 octets of message 1, whose UID is 7, in two chunks: enough to be a download, and a draft. The tagged reply to the second is still to come.
 pub(super) const DOWNLOAD: &str = r#"
     C: c UID FETCH 7 (UID BODY[]<0.10>)
