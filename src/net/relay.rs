@@ -147,8 +147,9 @@ impl Connections {
     /// `idle_timeout` as in [`Settings`].
     pub fn new(client: Stream, server: Stream, idle_timeout: Duration) -> Connections {
         let now = Instant::now();
+        // Servers of all three protocols speak first.
         Connections {
-            legs: [Leg::new(client, now), Leg::new(server, now)],
+            legs: [Leg::new(client, now), Leg { may_read: true, patient: true, ..Leg::new(server, now) }],
             talk: Talk::new(idle_timeout, now),
             last_rest: now,
             polls: 0,
@@ -285,6 +286,7 @@ impl Pump<'_, '_> {
     /// None: it rests.
     fn pump(&mut self) -> Option<End> {
         let mut turns_to_clear = TURNS_TO_CLEAR;
+        let mut first = true;
         loop {
             let identified = self.host.identified();
             let mut progress = false;
@@ -305,9 +307,12 @@ impl Pump<'_, '_> {
             let busy = progress && !self.is_done();
             // Registers keep what passed through them: it may be saved to the stack in a turn in which nothing passed, and in those right after the login.
             turns_to_clear = if identified { turns_to_clear.saturating_sub(1) } else { TURNS_TO_CLEAR };
-            if turns_to_clear > 0 {
+            // A client that has said nothing has told no credential; but who used this stack before may have.
+            let said = self.host.wire().received > 0;
+            if turns_to_clear > 0 && (said || first) {
                 overwrite_stack();
             }
+            first = false;
             // Two peers that are always faster than we are would keep us from ever looking.
             if !busy || self.connections.last_look.elapsed() >= LOOK_EVERY {
                 self.sleep(busy);
