@@ -1,10 +1,13 @@
 //! What is asked of MailStore, as ratios to others in the same run, and how far it is from it.
 //!
 //! The goals were set on a machine that hashes a gigabyte in one CPU second. What this machine takes longer is added to those that have
-//! hashing in them, and said.
+//! hashing in them, and said: to CPU seconds whole, to the time between two messages as if all processors did nothing else at the same time.
 
+use std::thread;
+
+use crate::measure::CLIENTS;
 use crate::report::{Results, Rounds, median, number};
-use crate::rows::Row;
+use crate::rows::{MIB, Row};
 
 /// CPU s a GB of SHA-256 where the goals were set.
 const HASH_S_GB: f64 = 1.0;
@@ -24,7 +27,7 @@ struct Goal {
     /// Else at least.
     at_most: bool,
     limit: Limit,
-    /// The share of a gigabyte that the figure's unit hashes.
+    /// The share of a gigabyte that the figure's unit hashes; of a rate, one message.
     hashed_gb: f64,
 }
 
@@ -41,10 +44,15 @@ pub(crate) struct Verdict {
 fn goals() -> Vec<Goal> {
     use Limit::{Fixed, Of, Own};
     let small_gb = 4096.0 * 1000.0 / 1e9;
+    let of_a_message = |row: &str| match (row.starts_with("sync"), row.contains("-4k"), row.contains("-1m")) {
+        (false, true, _) => 4096.0 / 1e9,
+        (false, _, true) => MIB as f64 / 1e9,
+        _ => 0.0,
+    };
     let goal = |row, figure, at_most, limit, hashed_gb| Goal { row, figure, at_most, limit, hashed_gb };
     let cpu = |row, limit| goal(row, "cpu_1000", true, limit, small_gb);
     let large = |row, limit| goal(row, "cpu_gb", true, limit, 1.0);
-    let rate = |row, limit| goal(row, "rate", false, limit, 0.0);
+    let rate = |row, limit| goal(row, "rate", false, limit, of_a_message(row));
     let at_most = |row, figure, limit| goal(row, figure, true, limit, 0.0);
     vec![
         cpu("smtp-4k", Of("haproxy", 1.5, 0.0)),
@@ -108,12 +116,14 @@ fn verdict(goal: &Goal, results: &Results, label: &str, slower: f64) -> Verdict 
         results.rounds(goal.row, peer).and_then(|rounds: &Rounds| rounds.get(name)).cloned()
     };
     let more = slower * goal.hashed_gb;
+    let at_once = thread::available_parallelism().map_or(1, usize::from).min(CLIENTS) as f64;
+    let adjusted = |limit: f64| if goal.at_most { limit + more } else { 1.0 / (1.0 / limit + more / at_once) };
     let own = figure(label, goal.figure);
     let (limits, mut text) = match goal.limit {
-        Limit::Fixed(limit) => (own.as_ref().map(|own| vec![limit + more; own.len()]), number(limit)),
+        Limit::Fixed(limit) => (own.as_ref().map(|own| vec![adjusted(limit); own.len()]), number(limit)),
         Limit::Of(peer, times, plus) => {
             let limits: Option<Vec<f64>> = figure(peer, goal.figure)
-                .map(|theirs| theirs.iter().map(|value| value * times + plus + more).collect());
+                .map(|theirs| theirs.iter().map(|value| adjusted(value * times + plus)).collect());
             let times = if times == 1.0 { peer.to_owned() } else { format!("{times} x {peer}") };
             (limits, if plus > 0.0 { format!("{times} + {plus}") } else { times })
         }
@@ -124,7 +134,12 @@ fn verdict(goal: &Goal, results: &Results, label: &str, slower: f64) -> Verdict 
         }
     };
     if more > 0.0 {
-        text += &format!(" (+{}: this CPU hashes a GB in {} s)", number(more), number(slower + HASH_S_GB));
+        let added = if goal.at_most {
+            format!("+{}: ", number(more))
+        } else {
+            format!("+{} ms a message: ", number(more / at_once * 1e3))
+        };
+        text += &format!(" ({added}this CPU hashes a GB in {} s)", number(slower + HASH_S_GB));
     }
     if let Some(limits) = limits.as_ref().filter(|_| !matches!(goal.limit, Limit::Fixed(_)) || more > 0.0) {
         text += &format!(" = {}", number(median(limits)));

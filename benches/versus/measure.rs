@@ -15,7 +15,7 @@ use crate::tls::Client;
 use crate::{Outcome, Run};
 
 /// At once, where messages pass.
-const CLIENTS: usize = 4;
+pub(crate) const CLIENTS: usize = 4;
 
 /// Figures by name: one of each a round.
 pub(crate) type Figures = BTreeMap<&'static str, f64>;

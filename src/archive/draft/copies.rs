@@ -58,7 +58,10 @@ impl Draft {
         let name = self.copies[0].name(self.size, hash);
         self.make_file_as(&name)?;
         let buffer = std::mem::take(&mut self.buffer);
-        self.write(&buffer)?;
+        let written = self.write(&buffer);
+        self.buffer = buffer;
+        self.spare_buffer();
+        written?;
         self.date()
     }
 
