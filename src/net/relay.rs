@@ -392,7 +392,8 @@ impl Pump<'_, '_> {
             Outcome::WouldBlock(need) => {
                 leg.may_read = false;
                 leg.read_need = need;
-                if patient {
+                // That a greeting takes its time says nothing of the answers.
+                if patient && self.connections.talk.spoke_last().is_some() {
                     leg.hasty = HASTE;
                 }
                 // A broken connection is not polled: that nothing can be read is its end.
