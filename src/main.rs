@@ -32,10 +32,10 @@ fn with_file(given: Option<PathBuf>, run: impl FnOnce(&Path) -> ExitCode) -> Exi
 
 fn test(file: &Path) -> ExitCode {
     server::confine();
-    let tried = config::load(file).and_then(|config| server::check::test(&config).map(|()| config));
+    let tried = config::load(file).and_then(|config| server::check::test(&config).map(|doubts| (config, doubts)));
     match tried {
-        Ok(config) => {
-            for doubt in &config.warnings {
+        Ok((config, doubts)) => {
+            for doubt in &doubts {
                 let _ = writeln!(io::stderr(), "warning: {doubt}");
             }
             // Standard output has one line a proxy, for scripts.

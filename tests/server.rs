@@ -469,6 +469,28 @@ fn a_faulty_file_changes_nothing_and_a_good_one_no_open_session() {
     assert_eq!(again.ask("NOOP"), "+OK");
 }
 
+#[test]
+fn reloads_leave_nothing_behind_whatever_they_change() {
+    let port = serve(pop3);
+    let mut proxies = Proxies::start(&plain("pop3", port));
+    let process = PathBuf::from(format!("/proc/{}", proxies.child.id()));
+    let count = |what: &str| fs::read_dir(process.join(what)).unwrap().count();
+    let before = [count("task"), count("fd")];
+    for number in 0..10 {
+        let (sync, spool) = (["no", "yes"][number % 2], ["mailSpool", "other"][number / 2 % 2]);
+        proxies.configure(&format!("[mailstore]\nspool = {spool}\nsync = {sync}\n{}", plain("pop3", port)));
+        proxies.signal(Signal::SIGHUP);
+        proxies.wait_for(" reloaded ");
+    }
+    // Of the archive before the last one, at most: a thread, and the two ends of what ends it.
+    let after = [count("task"), count("fd")];
+    assert!(after[0] <= before[0] + 1 && after[1] <= before[1] + 2, "{before:?} {after:?}");
+    let mut client = proxies.client("pop3");
+    log_in(&mut client);
+    client.retrieve();
+    assert_eq!(fs::read_dir(proxies.dir.path().join("mailSpool/example.org/ann/new")).unwrap().count(), 1);
+}
+
 /// What is in use is not refused with the file: it may be well again at any moment. But it is told.
 #[test]
 fn a_reload_tells_of_a_spool_that_cannot_be_used() {

@@ -73,6 +73,12 @@ fn a_server_of_another_kind_is_told_of_with_what_it_said_and_what_to_look_at() {
             "",
             "the server did not answer in time (login_timeout); at a port where TLS is spoken from the start nothing comes without it",
         ),
+        (
+            Kind::Smtp,
+            Tls::StartTls,
+            "",
+            "the server did not answer in time (login_timeout); at a port where TLS is spoken from the start nothing comes without it",
+        ),
     ] {
         let port = says(words);
         let proxy = Proxy::with(&lab, "login_timeout = 1s\n", &before(&lab, kind, tls, port));
@@ -179,6 +185,66 @@ fn a_spool_that_can_be_written_again_is_told_of_once() {
 }
 
 #[test]
+fn a_spool_that_was_moved_away_is_told_of_and_mail_is_kept_in_its_place() {
+    let lab = Lab::new();
+    let port = toy(Kind::Smtp, Temper::Accepts, "", None);
+    let proxy = Proxy::start(&lab, &before(&lab, Kind::Smtp, Tls::None, port));
+    let send = |text: &str| {
+        let mut client = Client::new(Kind::Smtp, connect(proxy.port("smtp:a")));
+        for line in ["EHLO x", "MAIL FROM:<ann@example.org>", "RCPT TO:<bob@example.org>", "DATA"] {
+            client.say(line.as_bytes());
+        }
+        assert!(client.say(format!("Subject: {text}\r\n\r\n.").as_bytes()).starts_with("250"));
+    };
+    let spool = proxy.spool().path().to_owned();
+    send("one");
+    fs::rename(&spool, lab.path().join("moved")).unwrap();
+    send("two");
+    let told = format!("ERROR the spool {} was moved or removed, and a new one was begun there", spool.display());
+    proxy.tells(&told, 1);
+    proxy.spool().holds(&[spool::sent("ann@example.org", b"Subject: two\r\n\r\n")]);
+    // Once each time, and no more than that.
+    fs::remove_dir_all(&spool).unwrap();
+    send("three");
+    send("four");
+    proxy.tells(&told, 2);
+    proxy.stop();
+}
+
+#[test]
+fn a_client_that_speaks_tls_where_none_is_spoken_from_the_start_is_told_of() {
+    let lab = Lab::new();
+    for kind in [Kind::Pop3, Kind::Imap, Kind::Smtp] {
+        let port = toy(kind, Temper::Accepts, "", None);
+        let proxy = Proxy::start(&lab, &before(&lab, kind, Tls::None, port));
+        let port = proxy.port(&format!("{}:a", kind.key()));
+        let spoken = client::run("openssl", &["s_client", "-connect", &format!("127.0.0.1:{port}")]);
+        assert_ne!(spoken.code, Some(0));
+        proxy.tells_of(" reason=the client speaks TLS from the start, which this listen_tls does not mean: ");
+        assert!(proxy.stop().contains(" stopped"));
+    }
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_a_warning_of_a_trial_a_start_and_a_reload() {
+    let lab = Lab::new();
+    let (dir, over) = (lab.folder("proxy"), lab.expired());
+    let ini = format!(
+        "[mailstore]\nspool = mailSpool\n[imap]\nlisten = 127.0.0.1:0\nlisten_tls = implicit\ncertificate = {}\nprivate_key = {}\nupstream = localhost:{}\nupstream_tls = none\n",
+        over.chain.display(),
+        over.key.display(),
+        says("")
+    );
+    let (code, _, said) = tried(&dir, &ini);
+    let why = format!("[imap] certificate: {}: the certificate ended on ", over.chain.display());
+    assert!(code == Some(0) && said.starts_with("warning: ") && said.lines().next().unwrap().contains(&why), "{said}");
+    let proxy = Proxy::start_in(&dir);
+    proxy.tells(&why, 1);
+    proxy.signal(nix::sys::signal::Signal::SIGHUP);
+    proxy.tells(&why, 2);
+}
+
+#[test]
 fn the_start_tells_who_runs_what_with_which_file_and_spool() {
     let lab = Lab::new();
     let port = says("");
@@ -249,6 +315,19 @@ fn a_spool_of_another_user_is_told_with_the_command_that_gives_it_away() {
         code == Some(1) && said.contains("[mailstore] spool: cannot be used: ") && said.trim_end().ends_with(&help),
         "{said}"
     );
+    // There is none yet, and who is no root cannot make it.
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o755)).unwrap();
+    let below = ini.replace("user = nobody\n", "").replace("spool = mailSpool", "spool = mailSpool/a/b");
+    fs::write(dir.join("below.ini"), below).unwrap();
+    let file = dir.join("below.ini").display().to_string();
+    let bin = env!("CARGO_BIN_EXE_start_proxies");
+    let said = client::run("setpriv", &["--reuid=nobody", "--regid=65534", "--clear-groups", bin, "-t", "-c", &file]);
+    let help_to_make = format!("; to make it, as root: install -d -m 700 -o nobody {}/a/b", spool.display());
+    assert!(said.code == Some(1) && said.errors().trim_end().ends_with(&help_to_make), "{}", said.errors());
+    fs::write(dir.join("file"), "").unwrap();
+    let (code, _, said) = tried(&dir, &ini.replace("spool = mailSpool", "spool = file"));
+    assert!(code == Some(1) && said.contains("something is there that is no folder"), "{said}");
+    tried(&dir, &ini);
     // Only below: the program starts, and says so.
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     chown(&spool, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();

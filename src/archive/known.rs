@@ -129,7 +129,10 @@ impl Known {
         match flushed {
             Ok(()) => {
                 let leaf = &mut seen.leaves[mark.leaf];
-                leaf.flushed = leaf.flushed.max(upto);
+                // Others may want to have it on disk.
+                if spool.flushes() {
+                    leaf.flushed = leaf.flushed.max(upto);
+                }
                 let leaf = &seen.leaves[mark.leaf];
                 leaf.check(mark.change, &seen.maildir)
             }

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,10 @@ pub(super) struct Spool {
 #[derive(Debug, Default)]
 struct Anchored {
     root: bool,
+    /// Something was kept since the start, or was to be.
+    used: bool,
+    /// The root was gone since then, and was made once more; nobody was told yet.
+    made_anew: bool,
     /// Once the root was there.
     mount: Option<Mount>,
     /// Each with the device of the latest file that was made there once it was sure that the spool lies where it did.
@@ -96,7 +101,11 @@ impl Spool {
         if self.mounted()?.folders.contains_key(octets(&place.dir)) {
             return Ok(());
         }
-        self.ensure_root()?;
+        let made_root = !self.ensure_root()?.is_empty();
+        let mut anchored = self.anchored();
+        anchored.made_anew |= made_root && anchored.used;
+        anchored.used = true;
+        drop(anchored);
         let mut at = self.root.clone();
         for component in self.below(&place.maildir) {
             at.push(component);
@@ -148,6 +157,11 @@ impl Spool {
         anchored.root = false;
         anchored.folders.remove(octets(&place.maildir));
         anchored.folders.remove(octets(&place.dir));
+    }
+
+    /// Whether the root was gone and was made once more since this was asked last.
+    pub(super) fn was_made_anew(&self) -> bool {
+        mem::take(&mut self.anchored().made_anew)
     }
 
     /// Whether there is every reason to believe that a file can be made there: the folder was used before, and nothing has gone wrong since. Does not look.
@@ -396,6 +410,10 @@ fn make_dir(path: &Path) -> Result<bool, Error> {
             Ok(true)
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let cause = io::Error::new(io::ErrorKind::NotADirectory, "something is there that is no folder");
+            Err(Error::new("make the folder", path, cause))
+        }
         Err(e) => Err(Error::new("make the folder", path, e)),
     }
 }

@@ -33,7 +33,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -104,11 +104,11 @@ pub struct Archive {
 struct Shared {
     spool: Spool,
     template: Template,
-    known: Known,
-    notes: Notes,
-    left: Left,
+    known: Arc<Known>,
+    notes: Arc<Notes>,
+    left: Arc<Left>,
     ahead: Ahead,
-    later: Later,
+    later: Arc<Later>,
     /// Where folders lie, found once.
     places: Mutex<HashMap<(Owner, Folder), Place>>,
 }
@@ -124,14 +124,41 @@ impl Archive {
             shared: Arc::new(Shared {
                 spool: Spool::new(settings.spool, settings.sync),
                 template: settings.maildir,
-                known: Known::new(names_max),
-                notes: Notes::new(NOTES_LEN_MAX, NOTES_MAX),
-                left: Left::default(),
+                known: Arc::new(Known::new(names_max)),
+                notes: Arc::new(Notes::new(NOTES_LEN_MAX, NOTES_MAX)),
+                left: Arc::default(),
                 ahead: Ahead::default(),
-                later: Later::default(),
+                later: Arc::default(),
                 places: Mutex::default(),
             }),
         }
+    }
+
+    /// The same one for who wants it flushed, or not. What the one keeps the other knows: a message that both receive is kept once.
+    pub fn with_sync(&self, sync: bool) -> Archive {
+        let Shared { spool, template, known, notes, left, later, .. } = &*self.shared;
+        Archive {
+            shared: Arc::new(Shared {
+                spool: Spool::new(spool.root().to_owned(), sync),
+                template: template.clone(),
+                known: Arc::clone(known),
+                notes: Arc::clone(notes),
+                left: Arc::clone(left),
+                ahead: Ahead::default(),
+                later: Arc::clone(later),
+                places: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether the one is the other, but perhaps for `sync`: [`Archive::catch_up`] of the one does the other's work.
+    pub fn has_left_in_common_with(&self, other: &Archive) -> bool {
+        Arc::ptr_eq(&self.shared.left, &other.shared.left)
+    }
+
+    /// How many hold it.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.shared)
     }
 
     /// Tries whether the spool can be used: makes, flushes, renames and removes a file at its root, and removes the
@@ -164,6 +191,11 @@ impl Archive {
             }
         }
         found
+    }
+
+    /// The spool's root where that was gone since something was kept, and was made once more: somebody moved or removed it. Told once each time.
+    pub fn made_anew(&self) -> Option<&Path> {
+        self.shared.spool.was_made_anew().then(|| self.shared.spool.root())
     }
 
     /// A message for this owner is on its way: what he has already is looked through meanwhile, where that is not known. Does not wait.

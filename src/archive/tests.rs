@@ -120,6 +120,35 @@ fn now_s() -> i64 {
     i64::try_from(now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
+/// As a reload that changes `sync` leaves them: the sessions that are open have the one, the next ones the other.
+#[test]
+fn what_one_keeps_the_same_archive_with_another_sync_knows() {
+    let spool = Spool::new();
+    let other = spool.archive.with_sync(false);
+    for (round, (one, two)) in [(&spool.archive, &other), (&other, &spool.archive)].into_iter().enumerate() {
+        for number in 0..3 {
+            let message = format!("Subject: {round} {number}\r\n\r\n").into_bytes();
+            assert_eq!(duplicates(&keep(one, &[inbox("ann@example.org")], &message)), [false]);
+            assert_eq!(duplicates(&keep(two, &[inbox("ann@example.org")], &message)), [true]);
+        }
+    }
+    assert_eq!(spool.files().len(), 6);
+    // What the one did not flush is not on disk for the other.
+    let message = b"Subject: unflushed\r\n\r\n";
+    keep(&other, &[inbox("ann@example.org")], message);
+    let mark = |archive: &Archive| {
+        let Shared { known, spool, .. } = &*archive.shared;
+        let maildir = spool.root().join("example.org/ann");
+        let found = known.with(&maildir, |lookup| lookup.find(&Sha256::digest(message).into(), message.len() as u64));
+        (found.unwrap(), Arc::clone(known))
+    };
+    let (found, known) = mark(&other);
+    known.flush(&other.shared.spool, &found).unwrap();
+    assert!(!found.is_flushed());
+    known.flush(&spool.archive.shared.spool, &found).unwrap();
+    assert!(found.is_flushed());
+}
+
 // ---- where a message goes, and under what name
 
 #[test]

@@ -45,6 +45,9 @@ const COPIED_LEN: usize = 512;
 const TURNS_TO_CLEAR: u32 = 4;
 /// How often a side that let us wait in a read in vain is polled before that is tried again: a server far away never answers within a moment.
 const HASTE: u8 = 63;
+/// What a client begins with that speaks TLS from the start.
+const TLS_HANDSHAKE: u8 = 22;
+const SPEAKS_TLS: &str = "the client speaks TLS from the start, which this listen_tls does not mean: set it to no TLS or to STARTTLS, or write listen_tls = implicit";
 /// A handshake in the middle of a session.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For [`Settings::client_closed_wait`].
@@ -385,7 +388,12 @@ impl Pump<'_, '_> {
                 let at_pace = side == Side::Client || !said.contains(&b'\n');
                 self.connections.talk.heard(side, n, at_pace, now);
                 if side == Side::Client {
+                    let first = self.host.wire().received == 0 && !stream.is_tls();
                     self.host.wire().received += n as u64;
+                    // RFC 8446, section 5.1: a record of a handshake. No protocol's command begins so.
+                    if first && said[0] == TLS_HANDSHAKE {
+                        self.host.wire().end(End::Fault(SPEAKS_TLS.to_owned()));
+                    }
                 }
                 true
             }

@@ -41,6 +41,11 @@ pub(crate) struct Pem {
 }
 
 pub(crate) fn pem() -> Pem {
+    let days = |days| Asn1Time::days_from_now(days).unwrap();
+    pem_valid(&days(0), &days(2))
+}
+
+pub(crate) fn pem_valid(from: &Asn1Time, to: &Asn1Time) -> Pem {
     let dir = tempfile::tempdir().unwrap();
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
@@ -52,8 +57,8 @@ pub(crate) fn pem() -> Pem {
     x509.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
     x509.set_subject_name(&name).unwrap();
     x509.set_issuer_name(&name).unwrap();
-    x509.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    x509.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
+    x509.set_not_before(from).unwrap();
+    x509.set_not_after(to).unwrap();
     x509.set_pubkey(&key).unwrap();
     x509.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
     let names =

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
@@ -20,6 +21,7 @@ use openssl::x509::{X509, X509VerifyResult};
 
 use super::stream::{Socket, Stream};
 use super::wait::{Need, Until, wait};
+use crate::logging::counted;
 
 /// A file of the configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +43,15 @@ const SUITES: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20
 /// SSL_OP_CLEANSE_PLAINTEXT, which the bindings do not name: what was read, which may be a credential, is overwritten in OpenSSL's own memory.
 const CLEANSE_PLAINTEXT: SslOptions = SslOptions::from_bits_retain(1 << 1);
 
+/// What remains of a certificate's time when it is spoken of, in days. Who renews by himself does so before that (Let's Encrypt's clients: 30 days).
+const ENDS_SOON_DAYS: i32 = 14;
+
 /// The accepting side: our certificate.
 #[derive(Clone)]
-pub struct Acceptor(SslAcceptor);
+pub struct Acceptor {
+    tls: SslAcceptor,
+    doubt: Option<String>,
+}
 
 /// The connecting side: whom we trust, and the name that the server has to prove.
 #[derive(Clone)]
@@ -89,7 +97,12 @@ impl Acceptor {
         })?;
         // What else OpenSSL does not like of a key and its certificate, the first client would find out.
         rehearse(&tls).map_err(|why| fault("private_key", unfit(&why)))?;
-        Ok(Acceptor(tls))
+        Ok(Acceptor { tls, doubt: out_of_date(certificate, &certificates) })
+    }
+
+    /// Why clients may refuse the certificate, now or soon; a sentence that names the file.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// Shakes hands with a client.
@@ -97,7 +110,7 @@ impl Acceptor {
     /// # Errors
     /// Why not: for the log. The connection is closed then.
     pub fn accept(&self, stream: Stream, until: Until<'_>) -> Result<Stream, String> {
-        drive(self.0.accept(plain(stream)?), until)
+        drive(self.tls.accept(plain(stream)?), until)
     }
 }
 
@@ -137,6 +150,31 @@ impl Connector {
 /// happens next.
 pub fn forget_errors() {
     drop(ErrorStack::get());
+}
+
+/// What is wrong with the dates of a chain.
+fn out_of_date(file: &Path, chain: &[X509]) -> Option<String> {
+    let (now, soon) = (Asn1Time::days_from_now(0).ok()?, Asn1Time::days_from_now(ENDS_SOON_DAYS as u32).ok()?);
+    let whose = |place: usize| if place == 0 { "the certificate" } else { "a certificate of its chain" };
+    let what = chain.iter().enumerate().find_map(|(place, one)| {
+        let (begins, ends, whose) = (one.not_before(), one.not_after(), whose(place));
+        if begins > now {
+            return Some(format!(
+                "{whose} is valid only from {begins} on: mail programs refuse it; look at the clock of this machine"
+            ));
+        }
+        if ends < now {
+            return Some(format!("{whose} ended on {ends}: mail programs refuse it; renew it, and reload (SIGHUP)"));
+        }
+        let days = now.diff(ends).ok()?.days;
+        (ends < soon).then(|| {
+            format!(
+                "{whose} ends on {ends}, in {}: renew it, and reload (SIGHUP)",
+                counted(usize::try_from(days).unwrap_or(0), "day")
+            )
+        })
+    })?;
+    Some(format!("{}: {what}", file.display()))
 }
 
 fn plain(stream: Stream) -> Result<Socket, String> {
@@ -227,6 +265,10 @@ fn readable(text: &str) -> String {
         ("alert unknown ca", "the other side does not trust the certificate"),
         ("alert bad certificate", "the other side does not trust the certificate"),
         ("alert certificate unknown", "the other side does not trust the certificate"),
+        (
+            "alert certificate expired",
+            "the other side finds the certificate out of date: openssl x509 -dates -noout -in FILE; or a clock is wrong",
+        ),
         ("unsupported protocol", "the other side knows no TLS 1.2"),
         ("alert protocol version", "the other side knows no TLS 1.2"),
     ];
@@ -324,7 +366,7 @@ fn step<S>(result: Result<SslStream<S>, HandshakeError<S>>) -> Result<Option<Mid
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::testing::{Pem, pem};
+    use crate::net::testing::{Pem, pem, pem_valid};
 
     fn complaint(result: Result<Acceptor, Fault>) -> (&'static str, String) {
         result.map(|_| ()).map_err(|Fault { key, text }| (key, text)).unwrap_err()
@@ -377,7 +419,7 @@ mod tests {
     #[test]
     fn what_is_cheap_is_preferred_and_what_the_other_side_needs_is_used() {
         let Pem { certificate, private_key, dir: _dir, .. } = pem();
-        let Acceptor(server) = Acceptor::load(&certificate, &private_key).unwrap();
+        let Acceptor { tls: server, .. } = Acceptor::load(&certificate, &private_key).unwrap();
         let (old, new) = (SslVersion::TLS1_2, SslVersion::TLS1_3);
         for (version, offered, used) in [
             (
@@ -452,5 +494,30 @@ mod tests {
         }
         let authorities = |file: &Path| Connector::load("localhost", Some(file)).map(|_| ()).unwrap_err().text;
         assert!(authorities(&empty).contains("BEGIN CERTIFICATE") && authorities(&missing).contains("cannot be read"));
+    }
+    #[test]
+    fn a_certificate_that_is_not_valid_now_or_not_for_long_is_spoken_of() {
+        let at = |half_days: i64| {
+            let unix = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+            Asn1Time::from_unix(i64::try_from(unix).unwrap() + half_days * 12 * 60 * 60).unwrap()
+        };
+        for (from, to, told) in [
+            (-10, -1, Some("the certificate ended on ")),
+            (1, 180, Some("the certificate is valid only from ")),
+            (-10, 27, Some(", in 13 days: renew it, ")),
+            (-10, 29, None),
+        ] {
+            let Pem { certificate, private_key, dir: _dir, .. } = pem_valid(&at(from), &at(to));
+            let acceptor = Acceptor::load(&certificate, &private_key).unwrap();
+            let doubt = acceptor.doubt().unwrap_or_default();
+            assert!(told.map_or(doubt.is_empty(), |told| doubt.contains(told)), "{from} {to}: {doubt}");
+            // Of a whole chain all have to be valid.
+            let good = pem_valid(&at(-10), &at(180));
+            let chain = [&good.certificate, &certificate].map(|file| fs::read(file).unwrap()).concat();
+            fs::write(&good.certificate, chain).unwrap();
+            let acceptor = Acceptor::load(&good.certificate, &good.private_key).unwrap();
+            assert_eq!(acceptor.doubt().is_some(), told.is_some(), "{from} {to}");
+            assert!(acceptor.doubt().is_none_or(|doubt| doubt.contains(": a certificate of its chain ")));
+        }
     }
 }

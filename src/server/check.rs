@@ -7,12 +7,14 @@ use super::counters::Registry;
 use super::{Prepared, Root};
 use crate::config::{Config, Fault};
 
-/// Tries it all, and leaves nothing behind. Root is set aside while the spool is tried, so that it is tried by whom it is for.
+/// Tries it all, and leaves nothing behind. Root is set aside while the spool is tried, so that it is tried by whom it is for. Returns what can be used, but hardly was meant so.
 ///
 /// # Errors
 /// Every fault found.
-pub fn test(config: &Config) -> Result<(), Vec<Fault>> {
-    Prepared::new(config, &Registry::default(), Root::SetAside).map(drop)
+pub fn test(config: &Config) -> Result<Vec<Fault>, Vec<Fault>> {
+    let prepared = Prepared::new(config, &Registry::default(), Root::SetAside)?;
+    let doubts = prepared.proxies.iter().flat_map(|proxy| &proxy.doubts);
+    Ok(config.warnings.iter().chain(doubts).cloned().collect())
 }
 
 /// The process that listens on this port, as far as this one may know: `dovecot (process 123)`. Reads Linux's /proc.

@@ -81,7 +81,7 @@ pub struct Server {
     recovered: BTreeSet<PathBuf>,
     world: Arc<World>,
     listening: Vec<Listening>,
-    /// Of every archive that a session may still use.
+    /// Of every archive that a session may still use; of those that differ in `sync` alone the last.
     tended: Vec<Tending>,
     learner: Option<Learner>,
     stop_all: OwnedFd,
@@ -114,6 +114,7 @@ impl Server {
         }
         let Prepared { archive, proxies, sockets, mut learner } =
             Prepared::new(&config, &world.counters, Root::GivenUp)?;
+        tell_doubts(&proxies);
         log::info!(
             "MailStore {} configuration={} user={} spool={}",
             env!("CARGO_PKG_VERSION"),
@@ -160,7 +161,12 @@ impl Server {
     }
 
     fn apply(&mut self, config: Config) -> Result<(), Vec<Fault>> {
-        let archive = if same_archive(&self.config, &config) { self.archive.clone() } else { new_archive(&config)? };
+        let same_sync = self.config.shared.sync == config.shared.sync;
+        let archive = match (same_archive(&self.config, &config), same_sync) {
+            (true, true) => self.archive.clone(),
+            (true, false) => self.archive.with_sync(config.shared.sync),
+            (false, _) => new_archive(&config)?,
+        };
         let mut faults = Vec::new();
         let mut learner = new_learner(&config);
         let same_learner = learning(&self.config) == learning(&config);
@@ -209,13 +215,19 @@ impl Server {
         {
             learner.start().map_err(|e| vec![general(&config, format!("the machine has no room: {e}"))])?;
         }
-        if !same_archive(&self.config, &config) {
+        let mut tending = None;
+        if !same_archive(&self.config, &config) || !same_sync {
             match Tending::start(archive.clone()) {
-                Ok(tending) => self.tended.push(tending),
+                Ok(started) => tending = Some(started),
                 Err(e) => return Err(vec![general(&config, format!("the machine has no room: {e}"))]),
             }
         }
         // Nothing can fail from here on.
+        if tending.is_some() {
+            self.tended.retain(|one| one.is_needed() && !one.is_about_the_same_as(&archive));
+            self.tended.extend(tending);
+        }
+        tell_doubts(&proxies);
         if !same_learner {
             // The one before does what waits, and hears no more.
             self.learner = learner;
@@ -366,13 +378,19 @@ fn load_proxies(
     proxies
 }
 
+fn tell_doubts(proxies: &[Arc<Proxy>]) {
+    for doubt in proxies.iter().flat_map(|proxy| &proxy.doubts) {
+        log::warn!("{doubt}");
+    }
+}
+
 fn new_archive(config: &Config) -> Result<Archive, Vec<Fault>> {
     let maildir = Template::parse(&config.shared.maildir).map_err(|why| vec![shared_fault(config, "maildir", why)])?;
     Ok(Archive::new(archive::Settings { spool: config.shared.spool.clone(), maildir, sync: config.shared.sync }))
 }
 
 fn same_archive(old: &Config, new: &Config) -> bool {
-    let of = |config: &Config| (config.shared.spool.clone(), config.shared.maildir.clone(), config.shared.sync);
+    let of = |config: &Config| (config.shared.spool.clone(), config.shared.maildir.clone());
     of(old) == of(new)
 }
 

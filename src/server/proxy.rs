@@ -23,6 +23,8 @@ pub(super) struct Proxy {
     pub(super) speaker: Box<dyn Speak>,
     /// Who hears of passwords that were accepted.
     pub(super) teacher: Option<Teacher>,
+    /// What can be used, but hardly was meant so.
+    pub(super) doubts: Vec<Fault>,
 }
 
 /// The protocol of a proxy.
@@ -47,16 +49,14 @@ impl Proxy {
         counters: Arc<Counters>,
     ) -> Result<Proxy, Vec<Fault>> {
         let mut faults = Vec::new();
-        let mut fault = |key: &str, text: String| {
-            faults.push(Fault {
-                file: config.file.clone(),
-                section: Some(proxy.name.clone()),
-                key: Some(key.to_owned()),
-                line: None,
-                text,
-            });
+        let fault = |key: &str, text: String| Fault {
+            file: config.file.clone(),
+            section: Some(proxy.name.clone()),
+            key: Some(key.to_owned()),
+            line: None,
+            text,
         };
-        let mut failed = |tls::Fault { key, text }| fault(key, text);
+        let mut failed = |tls::Fault { key, text }| faults.push(fault(key, text));
         let acceptor = match (&proxy.certificate, &proxy.private_key, proxy.listen_tls) {
             (_, _, TlsMode::None) => None,
             (Some(certificate), Some(private_key), _) => {
@@ -77,7 +77,9 @@ impl Proxy {
         if !faults.is_empty() {
             return Err(faults);
         }
+        let doubts = acceptor.as_ref().and_then(Acceptor::doubt).map(|text| fault("certificate", text.to_owned()));
         Ok(Proxy {
+            doubts: doubts.into_iter().collect(),
             config: proxy.clone(),
             shared: Arc::new(config.shared.clone()),
             archive: archive.clone(),

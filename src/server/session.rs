@@ -371,7 +371,7 @@ fn look_at(proxy: &Proxy, why: &str) -> String {
         "so POP3 servers greet. "
     } else if greets("* ") {
         "so IMAP servers greet. "
-    } else if tls == TlsMode::None && !why.contains('"') {
+    } else if tls != TlsMode::Implicit && !why.contains('"') {
         "at a port where TLS is spoken from the start nothing comes without it (upstream_tls = implicit). "
     } else {
         ""

@@ -1,5 +1,6 @@
 //! What is said of the machine and of the spool: faults with their places, and what recovery found.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,10 +26,14 @@ pub(super) fn clear_up(archive: &Archive, config: &Config) {
     }
 }
 
-/// What helps where the spool was made by another user, as before `user` was set.
+/// What helps where the spool was made by another user, as before `user` was set; or cannot be made.
 fn give_away(config: &Config) -> String {
     let user = config.shared.user.clone().unwrap_or_else(privileges::user_now);
-    format!("; if it belongs to another user: chown -R {user}: {}", config.shared.spool.display())
+    let spool = config.shared.spool.display();
+    if fs::symlink_metadata(&config.shared.spool).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return format!("; to make it, as root: install -d -m 700 -o {user} {spool}");
+    }
+    format!("; if it belongs to another user: chown -R {user}: {spool}")
 }
 
 pub(super) fn spool_fault(config: &Config, e: &archive::Error) -> Fault {

@@ -18,6 +18,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Dropped, it ends, after a last try.
 pub(super) struct Tending {
+    archive: Archive,
     stop: Option<OwnedFd>,
     /// Closed when the thread has ended.
     over: Receiver<()>,
@@ -31,19 +32,30 @@ impl Tending {
     pub(super) fn start(archive: Archive) -> io::Result<Tending> {
         let (stop_read, stop_write) = stop_pipe()?;
         let (ends, over) = channel::<()>();
+        let ours = archive.clone();
         let body = move || {
             let _ends = ends;
             let mut told = Vec::new();
             loop {
                 let stopped = sleep(EVERY, stop_read.as_fd());
-                catch_up(&archive, &mut told);
+                catch_up(&ours, &mut told);
                 if stopped {
                     return;
                 }
             }
         };
         thread::Builder::new().name("archive".to_owned()).spawn(body)?;
-        Ok(Tending { stop: Some(stop_write), over })
+        Ok(Tending { archive, stop: Some(stop_write), over })
+    }
+
+    /// Whether what is left of that one is left of this.
+    pub(super) fn is_about_the_same_as(&self, archive: &Archive) -> bool {
+        self.archive.has_left_in_common_with(archive)
+    }
+
+    /// Whether anybody but this and its thread has the archive.
+    pub(super) fn is_needed(&self) -> bool {
+        self.archive.holders() > 2
     }
 }
 
@@ -59,6 +71,12 @@ impl Drop for Tending {
 
 /// `told`: what could not be done the last time. The same again is not news.
 pub(super) fn catch_up(archive: &Archive, told: &mut Vec<String>) {
+    if let Some(spool) = archive.made_anew() {
+        log::error!(
+            "the spool {} was moved or removed, and a new one was begun there: what was kept before lies elsewhere now; stop MailStore, and bring the two together (mailstore-import)",
+            super::escape_path(spool)
+        );
+    }
     let found = archive.catch_up();
     let mut failed: Vec<String> = found.failed.iter().map(ToString::to_string).collect();
     super::tell_kept(&found);

@@ -148,6 +148,7 @@ fn rig(spool: &Path) -> Rig {
         connector: None,
         speaker: Box::new(Speaker),
         teacher: None,
+        doubts: Vec::new(),
     };
     let listener = Listener::start(&world, bind("127.0.0.1:0".parse().unwrap()).unwrap(), Arc::new(proxy)).unwrap();
     Rig { world, listener, servers, _stop: stop }
