@@ -84,11 +84,23 @@ fn what_it_does_not_know_it_refuses_before_anything_is_started() {
         (&["--peers", "exim"], "exim"),
         (&["--program", "x=/nowhere"], "/nowhere"),
         (&["--rounds", "many"], "many"),
+        (&["--rounds", "0"], "--rounds 0"),
         (&["--only"], "--only"),
     ] {
         let output = bench(options);
         let said = text(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("scripts/bench: ") && said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_written_nothing_is_measured() {
+    for option in ["--json", "--markdown", "--plot", "--spool"] {
+        let output = bench(&["--only", "noop", "--peers", "direct", option, "/proc/nowhere/x"]);
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("scripts/bench: {option} /proc/nowhere/x: cannot be ")), "{said}");
+        assert!(!said.contains("noop "), "{said}");
     }
 }

@@ -93,9 +93,14 @@ fn main() {
 }
 
 fn bench(options: &Options) -> Outcome<()> {
+    try_outputs(options)?;
     let dir = tempfile::Builder::new().prefix("mailstore-bench-").tempdir()?;
     let place = options.spool.clone().unwrap_or_else(std::env::temp_dir);
-    let mut spool = tempfile::Builder::new().prefix("mailstore-bench-spool-").tempdir_in(place)?;
+    fs::create_dir_all(&place).map_err(|e| format!("--spool {}: cannot be made: {e}", place.display()))?;
+    let mut spool = tempfile::Builder::new()
+        .prefix("mailstore-bench-spool-")
+        .tempdir_in(&place)
+        .map_err(|e| format!("{}: no folder can be made there: {e}", place.display()))?;
     let below = spool.path().to_owned();
     if options.keep {
         spool.disable_cleanup(true);
@@ -158,6 +163,22 @@ fn bench(options: &Options) -> Outcome<()> {
     conclude(options, &below, &results)
 }
 
+/// Half an hour's figures are not to be lost for a folder that is not there.
+fn try_outputs(options: &Options) -> Outcome<()> {
+    for (option, file) in [("--json", &options.json), ("--markdown", &options.markdown)] {
+        let Some(file) = file else { continue };
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(file)
+            .map_err(|e| format!("{option} {}: cannot be written: {e}", file.display()))?;
+    }
+    if let Some(dir) = &options.plot {
+        fs::create_dir_all(dir).map_err(|e| format!("--plot {}: cannot be made: {e}", dir.display()))?;
+    }
+    Ok(())
+}
+
 /// The goals, and the files that were asked for.
 fn conclude(options: &Options, spool: &Path, results: &Results) -> Outcome<()> {
     let labels: Vec<&str> = options.programs.iter().map(|program| program.label.as_str()).collect();
@@ -215,6 +236,8 @@ fn by_turns(
             Ok(Some(peer)) => peers.push(peer),
             Ok(None) => say!("left out: {} is not installed, or needs root", which.name())?,
             Err(e) if matches!(which, Which::MailStore(_)) => return Err(e),
+            // What was ended with all the others is not at fault.
+            Err(e) if INTERRUPTED.load(Ordering::Relaxed) => return Err(e),
             Err(e) => say!("left out: {} does not start: {e}", which.name())?,
         }
     }
@@ -236,7 +259,9 @@ fn by_turns(
                     Ok(_) => {}
                     Err(e) => {
                         let why = format!("{} through {}: {e}\n{}", row.name, peer.which.name(), peer.last_words());
-                        if matches!(peer.which, Which::MailStore(_) | Which::Direct) {
+                        if matches!(peer.which, Which::MailStore(_) | Which::Direct)
+                            || INTERRUPTED.load(Ordering::Relaxed)
+                        {
                             return Err(why.into());
                         }
                         say!("left out: {why}")?;

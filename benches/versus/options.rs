@@ -73,7 +73,8 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Options> 
                         options.programs.push(Program { label: label.to_owned(), file: file.into() });
                     }
                     "--rounds" => {
-                        options.rounds = value.parse().map_err(|_| format!("--rounds {value}: not a number"))?;
+                        let rounds = value.parse().ok().filter(|rounds| *rounds > 0);
+                        options.rounds = rounds.ok_or_else(|| format!("--rounds {value}: not a number from 1 on"))?;
                     }
                     "--spool" => options.spool = Some(value.into()),
                     "--json" => options.json = Some(value.into()),

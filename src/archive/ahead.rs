@@ -4,7 +4,7 @@
 //! thread begins with the first owner, and ends when there was none for a moment. Where there is none to be had, who has to know looks himself.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, Weak};
 use std::thread;
 use std::time::Duration;
@@ -46,8 +46,10 @@ impl Ahead {
             *to_thread = thread::Builder::new().name("look ahead".to_owned()).spawn(body).ok().map(|_| sender);
         }
         if let Some(sender) = &*to_thread {
-            // Too many: whoever has to know looks.
-            let _ = sender.try_send(maildir);
+            // Too many, or the thread is gone by a bug: whoever has to know looks.
+            if let Err(TrySendError::Disconnected(_)) = sender.try_send(maildir) {
+                *to_thread = None;
+            }
         }
     }
 }

@@ -156,14 +156,23 @@ pub(super) fn readable_file(text: &str, base: &Path) -> Result<PathBuf, String> 
             return Err(format!("{shown} is not a file; name a PEM file"));
         }
         Ok(_) => {}
-        Err(fault) => {
-            return Err(format!("{shown} cannot be read: {fault}; name a PEM file that can be"));
-        }
+        Err(fault) => return Err(unreadable(&shown, &fault)),
     }
     match std::fs::File::open(&path) {
         Ok(_) => Ok(path),
-        Err(fault) => Err(format!("{shown} cannot be read: {fault}; name a PEM file that can be")),
+        Err(fault) => Err(unreadable(&shown, &fault)),
     }
+}
+
+fn unreadable(shown: &str, fault: &std::io::Error) -> String {
+    if fault.kind() != std::io::ErrorKind::PermissionDenied {
+        return format!("{shown} cannot be read: {fault}; name a PEM file that can be");
+    }
+    let me = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
+    format!(
+        "{shown} cannot be read by {user}: {fault}; let a group that {user} is in read it (chgrp GROUP, chmod 640; its folders need chmod g+x), or start as root with the key user"
+    )
 }
 
 /// A user of this machine.

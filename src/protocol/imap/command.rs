@@ -31,9 +31,16 @@ pub(super) fn line_end(text: &[u8]) -> LineEnd {
     if ends_in_quotes(&text[..marker_at]) { LineEnd::Plain } else { tail_end(text) }
 }
 
-/// The same for a line of the client's. What a careless server may read as a length, and is none (`{+5}`, `{ 5}`, `{5x}`), is absurd: what follows would be
-/// an argument to it and commands to us. No grammar has it.
+/// The same for a line of the client's. What a careless server may read as a length, and is none (`{+5}`, `{ 5}`, `{5x}`, `{5} ` with a blank behind it), is absurd: what follows
+/// would be an argument to it and commands to us. No grammar has it.
 pub(super) fn client_line_end(text: &[u8]) -> LineEnd {
+    let trimmed = text.trim_ascii_end();
+    if trimmed.len() < text.len() {
+        return match client_line_end(trimmed) {
+            LineEnd::Literal(Literal { synchronizing, .. }) => LineEnd::Absurd { synchronizing },
+            end => end,
+        };
+    }
     let end = line_end(text);
     let Some(inner) = text.strip_suffix(b"}") else { return end };
     let Some(at) = inner.iter().rposition(|&b| b == b'{') else { return end };
@@ -290,13 +297,16 @@ mod tests {
         let odd = |line: &str, synchronizing| {
             assert_eq!(client_line_end(line.as_bytes()), LineEnd::Absurd { synchronizing }, "{line}");
         };
-        for line in ["{}", "{-5}", "{+5}", "{ 5}", "{5 }", "{5x}", "{0x5}", "{1,000}", "~{-5}", "({5.0}", "{5+x}"] {
+        for line in [
+            "{}", "{-5}", "{+5}", "{ 5}", "{5 }", "{5x}", "{0x5}", "{1,000}", "~{-5}", "({5.0}", "{5+x}", "{5} ",
+            "{5}\t", "{-5} ",
+        ] {
             odd(&format!("a APPEND x {line}"), true);
         }
-        for line in ["{+}", "{+5+}", "{5++}", "{5+ }", "{5 +}"] {
+        for line in ["{+}", "{+5+}", "{5++}", "{5+ }", "{5 +}", "{5+} ", "{5+}  "] {
             odd(&format!("a APPEND x {line}"), false);
         }
-        for line in ["a LOGIN joe {pass}", "a LOGIN joe pass{}", "a LOGIN joe \"{-5}", "a X \"{}\"", "a X {5} "] {
+        for line in ["a LOGIN joe {pass}", "a LOGIN joe pass{} ", "a LOGIN joe \"{-5}", "a X \"{}\" ", "a X y "] {
             assert_eq!(client_line_end(line.as_bytes()), LineEnd::Plain, "{line}");
         }
         assert_eq!(client_line_end(b"a X {5+}"), literal(5, false));
