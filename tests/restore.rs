@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -424,6 +425,40 @@ fn the_way_there_is_safe_or_is_not_gone() {
         1,
         "its certificate cannot be trusted",
     );
+}
+
+/// Where the one who listens waits for the other to begin, nobody waits for long, and it is told what to try instead.
+#[test]
+fn at_a_port_of_another_kind_it_gives_up_soon_and_says_what_to_try() {
+    let setup = Setup::new();
+    let dovecot = Dovecot::start(&setup.lab);
+    // An owner each: one run at a time for the same one.
+    for user in ["a", "b", "c", "d"] {
+        setup.archive.keep(&format!("example.com/{user}"), "", "", &letter(1));
+    }
+    let [clear, secure] = [Tls::None, Tls::Implicit].map(|tls| dovecot.endpoint(Kind::Imap, tls).port);
+    // It takes connections, and never says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap().port();
+    let ini = setup.archive.ini();
+    let tried = |user: &str, url: String, more: &[&str], why: &str| {
+        let args = [user, "-c", &ini, "--user", JOE, "--to", &url, "--password-file", "secret"];
+        let began = Instant::now();
+        let output = run_script(&setup.lab, "restore", &[&args, more].concat());
+        let said = output.errors();
+        assert!(output.code == Some(1) && said.contains(why), "{url} {more:?}: {said}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{url} {more:?}: {:?}", began.elapsed());
+    };
+    let waits = "nothing comes from there within 20 s; where TLS is spoken from the start, write imaps://";
+    let silence = "nothing comes from there within 20 s; where it begins by STARTTLS, write imap://";
+    let plain = "no TLS is spoken there from the start; where it begins by STARTTLS, write imap://";
+    let without = format!("{waits} and leave --no-tls out");
+    thread::scope(|scope| {
+        scope.spawn(|| tried("a@example.com", format!("imap://localhost:{secure}"), &[], waits));
+        scope.spawn(|| tried("b@example.com", format!("imap://localhost:{secure}"), &["--no-tls"], &without));
+        scope.spawn(|| tried("c@example.com", format!("imaps://127.0.0.1:{silent}"), &[], silence));
+        scope.spawn(|| tried("d@example.com", format!("imaps://localhost:{clear}"), &[], plain));
+    });
 }
 
 /// From a descriptor, from the terminal, and a token in its place; nowhere is it seen.

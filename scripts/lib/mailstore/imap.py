@@ -13,10 +13,14 @@ import urllib.parse
 
 from . import cli, owners
 
-# Seconds that a server may be silent.
+# Seconds that a server may be silent, and until it has said its first word: at a port of another kind that word never comes.
 TIMEOUT = 180
+GREETING = 20
 # Messages asked about in one command.
 BATCH = 500
+
+# What OpenSSL calls an answer that is no TLS.
+NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
 
 FIELDS = ("MESSAGE-ID", "DATE", "FROM", "TO", "SUBJECT", "RECEIVED")
 
@@ -56,7 +60,27 @@ class Address:
         return f"{'imaps' if self.implicit else 'imap'}://{host}:{self.port}"
 
 
-class _Loopback(imaplib.IMAP4):
+class _Patient:
+    """Once the server has greeted it may take its time: the first command is imaplib's own."""
+
+    def capability(self):
+        self.sock.settimeout(TIMEOUT)
+        try:
+            return super().capability()
+        except TimeoutError as why:
+            # One that leaves the constructor means that there was no greeting.
+            raise self.abort(str(why)) from None
+
+
+class _Clear(_Patient, imaplib.IMAP4):
+    """Without TLS at first."""
+
+
+class _Secure(_Patient, imaplib.IMAP4_SSL):
+    """With TLS from the first byte."""
+
+
+class _Loopback(_Clear):
     """Without TLS: to this machine only, whatever the name leads to."""
 
     def _create_socket(self, timeout):
@@ -123,19 +147,39 @@ class Account:
         self.reached = True
 
     def _open(self):
-        host, port = self.address.host, self.address.port
-        if self._no_tls:
-            return _Loopback(host, port, timeout=TIMEOUT)
         context = ssl.create_default_context(cafile=self._ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.address.implicit:
-            return imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=TIMEOUT)
-        imap = imaplib.IMAP4(host, port, timeout=TIMEOUT)
+        imap = self._greeted(context)
+        if self._no_tls or self.address.implicit:
+            return imap
         self._imap = imap
         if "STARTTLS" not in imap.capabilities:
             raise cli.Stop(f"{self.address}: the server offers no STARTTLS, so the password would be readable on the way; try imaps://")
         imap.starttls(ssl_context=context)
         return imap
+
+    def _greeted(self, context):
+        """The server has said its first word, and what it can do."""
+        host, port = self.address.host, self.address.port
+        try:
+            if self.address.implicit:
+                return _Secure(host, port, ssl_context=context, timeout=GREETING)
+            return (_Loopback if self._no_tls else _Clear)(host, port, timeout=GREETING)
+        except TimeoutError:
+            raise Gone(f"{self.address}: nothing comes from there within {GREETING} s; {self._other_way()}") from None
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError as why:
+            if why.reason not in NO_TLS:
+                raise
+            raise Gone(f"{self.address}: no TLS is spoken there from the start; {self._other_way()}") from None
+
+    def _other_way(self):
+        """What to try where a port is of another kind than was thought."""
+        if self.address.implicit:
+            return "where it begins by STARTTLS, write imap://; else, is it the right port?"
+        without = " and leave --no-tls out" if self._no_tls else ""
+        return f"where TLS is spoken from the start, write imaps://{without}; else, is it the right port?"
 
     def _login(self):
         imap = self._imap
