@@ -184,6 +184,39 @@ fn a_signal_ends_rsync_too() {
     }
 }
 
+/// It is in no snapshot yet, whichever run copied it.
+#[test]
+fn what_an_interrupted_run_has_copied_is_new_all_the_same() {
+    let mut place = Place::new("%d/%n");
+    let interrupted = |place: &mut Place| {
+        stand_in(place, "rsync", "\"$real\" \"$@\"; kill -9 $PPID");
+        assert_eq!(place.backup(&[]).code, None);
+        place.env.clear();
+        assert!(!files(&place.dest.join("unfinished")).is_empty());
+    };
+    let read = place.put(JOE, "new", &[b'a'; 20_000]);
+    place.put(JOE, "cur", &[b'b'; 3_000]);
+    // One file with two names.
+    let both = place.put(JOE, "new", &[b'c'; 500]);
+    fs::hard_link(&both, place.put("example.com/ann", "new", b"").with_file_name(both.file_name().unwrap())).unwrap();
+    interrupted(&mut place);
+    let said = place.backup(&["--dry-run"]).ok().text();
+    assert!(said.contains(", 23.5 KB new\n"), "{said}");
+    let said = place.backup(&[]).ok().text();
+    assert!(said.contains(": 5 messages of 2 owners, 24.0 KB, 23.5 KB new, "), "{said}");
+
+    // Read meanwhile, and one more.
+    let name = format!("cur/{}:2,S", read.file_name().unwrap().to_str().unwrap());
+    fs::rename(&read, place.spool.join(JOE).join(name)).unwrap();
+    place.put(JOE, "new", &[b'd'; 1_500]);
+    interrupted(&mut place);
+    let said = place.backup(&["--keep-last", "9"]).ok().text();
+    assert!(said.contains(": 6 messages of 2 owners, 25.5 KB, 1.5 KB new, "), "{said}");
+    let list = place.backup(&["--list"]).ok().text();
+    let new: Vec<&str> = list.lines().filter_map(|line| line.split(", ").nth(2)?.split("  ").next()).collect();
+    assert_eq!(new, ["23.5 KB new", "1.5 KB new"], "{list}");
+}
+
 #[test]
 fn of_two_at_once_the_second_does_nothing_and_says_so() {
     let mut place = filled();

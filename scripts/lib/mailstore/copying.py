@@ -50,8 +50,6 @@ class Copy:
         self.lock_fd = lock_fd
         # Links to folders that are not followed, and what they are.
         self.left_out = dict(barred(spool, template.depth()))
-        # Octets that were copied, not linked.
-        self.new = 0
 
     def run(self):
         """Copies until nothing is missing; else says what."""
@@ -59,7 +57,8 @@ class Copy:
         faults, missing, lost = None, set(), set()
         for number in range(1, ROUNDS_MAX + 1):
             before = faults
-            faults = self.round(delete=number == 1)
+            # What is no longer in the spool goes only before anything is known to be in the copy: in a later round a file may be one that was missed.
+            faults, _ = self.rsync(["--delete", "--delete-excluded"] if number == 1 else [])
             if number == 1:
                 continue
             if faults and faults == before:
@@ -71,16 +70,26 @@ class Copy:
                 return
         raise cli.Stop(incomplete(faults, lost))
 
+    def new(self):
+        """Octets in the copy that the earlier snapshot does not have, whichever run copied them: one that was interrupted may have done so."""
+        octets = 0
+        # A file of several names counts once, and is new where all of them lie in the copy: inode -> [octets, names that were not seen yet].
+        several = {}
+        for folder, _, files in os.walk(self.into):
+            before = self.earlier and os.path.join(self.earlier, os.path.relpath(folder, self.into))
+            for name in files:
+                status = os.lstat(os.path.join(folder, name))
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                if status.st_nlink == 1:
+                    octets += status.st_size
+                elif not (before and leads_to(os.path.join(before, name), status)):
+                    several.setdefault(status.st_ino, [status.st_size, status.st_nlink])[1] -= 1
+        return octets + sum(size for size, unseen in several.values() if not unseen)
+
     def expected(self):
         """Octets that a run would copy now."""
         return self.rsync(["--dry-run"])[1]
-
-    def round(self, delete):
-        """One round; gives what could not be copied, as rsync says it."""
-        # What is no longer in the spool goes only before anything is known to be in the copy: in a later round a file may be one that was missed.
-        faults, octets = self.rsync(["--delete", "--delete-excluded"] if delete else [])
-        self.new += octets
-        return faults
 
     def link_renamed(self):
         """Links the messages that the earlier snapshot has under another name, or in another folder of the same owner."""
@@ -292,6 +301,14 @@ def size(folder, path):
 def same(one, other):
     """Whether two files with the same name but for flags hold the same message."""
     return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
+
+
+def leads_to(path, status):
+    """Whether this path leads to the file whose status this is."""
+    try:
+        return os.path.samestat(os.lstat(path), status)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def alike(one, other):
