@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -436,6 +436,39 @@ fn killed_in_the_middle_nothing_is_half_and_nothing_twice() {
         .collect();
     expected.sort();
     setup.holds(expected);
+}
+
+/// Messages are flushed 64 at a time; what waits for that when it is interrupted is in the archive by no count.
+#[test]
+fn interrupted_it_tells_of_what_is_in_the_archive_messages_and_octets_alike() {
+    for (pipe, said) in [(4 << 10, "0 messages imported (0 bytes), 0 there"), (16 << 10, "64 messages imported (")] {
+        let setup = Setup::new();
+        let source = setup.lab.folder("old");
+        for number in 0..300 {
+            put(&source, "new", &format!("{number}.{}", "long".repeat(30)), DATE, &lf(&mail(number)));
+        }
+        let ini = setup.archive.ini();
+        let args = [JOE, source.to_str().unwrap(), "-c", &ini, "-v"];
+        let mut command = script_command(&setup.lab, "import", &args);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // A line for each message: where nobody reads them, and there is little room, it gets no further.
+        let mut lines = child.stdout.take().unwrap();
+        nix::fcntl::fcntl(&lines, nix::fcntl::FcntlArg::F_SETPIPE_SZ(pipe)).unwrap();
+        let in_folder = |sub: &str| fs::read_dir(setup.maildir().join(sub)).map_or(0, Iterator::count);
+        let whole = if pipe > 4 << 10 { 64 } else { 0 };
+        wait_until("some messages wait", CLIENT, || in_folder("new") == whole && in_folder("tmp") > 4);
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        let mut text = String::new();
+        lines.read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let kept = entries(&setup.maildir().join("new"));
+        assert!(kept.len() == whole && in_folder("tmp") == 0, "{}", kept.len());
+        let octets: u64 = kept.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+        let summary = text.lines().rev().nth(1).unwrap();
+        assert!(summary.starts_with(said), "{summary}");
+        assert!(octets == 0 || summary.contains(&format!("({:.1} KB)", octets as f64 / 1000.0)), "{octets}: {summary}");
+        assert!(text.ends_with("interrupted: run this again, nothing will be kept twice\n"), "{text}");
+    }
 }
 
 #[test]

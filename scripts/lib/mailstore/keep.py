@@ -148,8 +148,10 @@ class Keeper:
         self.count = 0
         self.held = None
         self.ensured = set()
-        # Drafts that are written: (path in tmp, folder's path, sub, name, digest).
+        # Drafts that are written: (path in tmp, folder's path, sub, name, digest, octets).
         self.batch = []
+        # What is in its folder, on disk: messages and their octets.
+        self.settled = self.settled_octets = 0
         self.batch_hashes = set()
         # When MARK was changed last.
         self.marked = float("-inf")
@@ -167,7 +169,7 @@ class Keeper:
         return digest in self.batch_hashes or self.known.has(digest, size)
 
     def put(self, folder, flags, in_cur, date, message, digest):
-        """Takes a message, which is in its folder, on disk, after the next `settle`. How many settled by this."""
+        """Takes a message, which is in its folder, on disk, after the next `settle`."""
         where = os.path.join(self.maildir.dir, folder) if folder else self.maildir.dir
         if folder not in self.ensured:
             self._ensure(folder, where)
@@ -180,33 +182,36 @@ class Keeper:
         path = os.path.join(where, "tmp", base + DRAFT)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            self.batch.append((path, where, sub, name, digest))
+            self.batch.append((path, where, sub, name, digest, len(message)))
             # The umask may have taken away more than we can spare.
             os.fchmod(file.fileno(), 0o600)
             file.write(message)
             file.flush()
             os.utime(file.fileno(), (date, date))
         self.batch_hashes.add(digest)
-        return self.settle() if len(self.batch) >= BATCH else 0
+        if len(self.batch) >= BATCH:
+            self.settle()
 
     def settle(self):
-        """What was put is in its folders when this returns, on disk. How many."""
+        """What was put is in its folders when this returns, on disk; interrupted, what is counted is."""
         # Together: a journal writes what waits at the same time in one go.
         list(self.threads.map(files.flush, [draft[0] for draft in self.batch]))
-        folders, settled = {}, 0
-        while self.batch:
-            path, where, sub, name, digest = self.batch[0]
-            target = os.path.join(where, sub, name)
-            os.rename(path, target)
-            self.batch.pop(0)
-            settled += 1
-            self._mark()
-            self.known.add(digest, target)
-            folders[os.path.join(where, sub)] = None
-        for folder in folders:
-            files.flush(folder)
+        folders = {}
+        try:
+            while self.batch:
+                path, where, sub, name, digest, octets = self.batch[0]
+                target = os.path.join(where, sub, name)
+                folders[os.path.join(where, sub)] = None
+                os.rename(path, target)
+                self.batch.pop(0)
+                self.settled += 1
+                self.settled_octets += octets
+                self._mark()
+                self.known.add(digest, target)
+        finally:
+            for folder in folders:
+                files.flush(folder)
         self.batch_hashes.clear()
-        return settled
 
     def close(self):
         """Removes what was put and did not settle, and lets others in. What did settle is known to a running MailStore when this returns."""
