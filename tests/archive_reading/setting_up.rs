@@ -142,7 +142,11 @@ fn what_cannot_be_set_up_is_told() {
         let ini = good.replace(&format!("user = {}\n", mail_names().0), "");
         fs::write(archive.ini(), &ini).unwrap();
         assert!(archive.script(Version::V23, &[]).ok().text().contains(&format!("args = uid={} ", mail_names().0)));
-        for (spool, told) in [("/etc", "belongs to root"), ("/no/such/spool", "cannot tell whose")] {
+        for (spool, told) in [
+            ("/etc", "belongs to root"),
+            ("/etc", "and give him the spool: chown -R mailstore: /etc\n"),
+            ("/no/such/spool", "cannot tell whose"),
+        ] {
             fs::write(archive.ini(), ini.replace("spool = mailSpool", &format!("spool = {spool}"))).unwrap();
             let said = archive.script(Version::V23, &[]);
             assert!(said.code == Some(1) && said.errors().contains(told), "{}", said.errors());
