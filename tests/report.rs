@@ -99,7 +99,7 @@ fn log() -> String {
 const TEXT: &str = "\
 owner                                   in      out      size     last not kept
 -------------------------------------------------------------------------------
-example.com/<img src=http:%2F%2Fevil.test%2Fowner onerror=document.title=1>
+<img src=http://evil.test/owner onerror=document.title=1>@example.com
                                          1        0 300 bytes      5 d
 a-name-that-is-much-longer-than-any-column-of-the-table@example.com
                                          0        1   7 bytes      now

@@ -139,7 +139,7 @@ fn in_a_browser_the_figures_are_right_and_nothing_overflows() {
             rows,
             [
                 "owner|in|out|size|last|not kept",
-                "example.com/<img src=http:%2F%2Fevil.test%2Fowner onerror=document.title=1>|1|0|300 bytes|5 d|0",
+                "<img src=http://evil.test/owner onerror=document.title=1>@example.com|1|0|300 bytes|5 d|0",
                 "a-name-that-is-much-longer-than-any-column-of-the-table@example.com|0|1|7 bytes|now|0",
                 "ann@example.com|1|1|1.5 MB|20 d|0",
                 "joe@example.com|4|1|3.6 KB|1 min|4",

@@ -3,9 +3,10 @@
 Everything that both have in common is decided in `Archive`; `render` only knows the two languages.
 """
 
+import os
 import re
 
-from . import owners
+from . import cli, owners
 
 VERSIONS = ("2.3", "2.4")
 
@@ -69,6 +70,15 @@ def served(template, owner):
         b"".join(p.encode() if isinstance(p, str) else values[p[0]] for p in pieces) for pieces in template.components
     )
     return b"/".join(parts) == template.path(owner).encode("utf-8", "surrogateescape")
+
+
+def unknown(owner, template=None):
+    """Why Dovecot cannot let this owner in; none where it can. Without a template his name alone is looked at."""
+    if owner.startswith(b"#") or not set(owner) <= NAME_OCTETS or not os.fsdecode(owner).isprintable():
+        return "Dovecot lets nobody of such a name in: no `:`, `/`, `%`, quote, blank or control character, and no # in front"
+    if template is not None and not served(template, owner):
+        return f"Dovecot does not find the folder of such a name in the spool ({cli.printable(template.path(owner))})"
+    return None
 
 
 class Writer:

@@ -28,7 +28,7 @@ class Maildir:
         if self.owner is None:
             return cli.printable(self.path)
         text = os.fsdecode(self.owner)
-        return text if text.isprintable() and b"/" not in self.owner else cli.printable(self.path)
+        return text if text.isprintable() else cli.printable(self.path)
 
     def folders(self):
         """The names of the folders: "" for the inbox first, then `.Sent`..."""
