@@ -55,6 +55,34 @@ fn no_line_is_on_the_page_that_there_is_not() {
     assert!(unknown.is_empty(), "no source says so:\n{unknown:#?}");
 }
 
+/// Two rows for the same line would say two things to do; a row without all its cells says nothing at its end.
+#[test]
+fn each_line_is_told_once_below_a_heading_and_each_row_is_whole() {
+    let (mut cells, mut heading, mut seen, mut faults) = (0, "", BTreeSet::new(), Vec::new());
+    for line in PAGE.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            heading = title;
+        }
+        if !line.starts_with('|') {
+            cells = 0;
+            continue;
+        }
+        let row = line.replace("\\|", "");
+        let row: Vec<&str> = row.trim_matches('|').split('|').collect();
+        if cells == 0 {
+            cells = row.len();
+        }
+        if row.len() != cells {
+            faults.push(format!("{} cells, not {cells}: {line}", row.len()));
+        }
+        // `cannot …` goes on with the system's words.
+        let said = row[0].split('`').skip(1).step_by(2).filter(|said| line.starts_with("| `") && *said != "cannot …");
+        faults
+            .extend(said.filter(|said| !seen.insert((heading, said.to_string()))).map(|said| format!("twice: {said}")));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 /// The command in the table at the top, or among the symptoms, that begins so.
 #[track_caller]
 fn command(start: &str) -> String {
