@@ -271,6 +271,28 @@ fn from_nothing_to_mail_that_is_kept_as_the_page_says() {
     machine.sh("ls /var/lib/mailstore/mailSpool/example.com/joe/new | grep -q .");
     assert!(SETUP.contains("`/var/lib/mailstore/mailSpool/example.com/joe/new`"));
     machine.sh("systemctl reload mailstore");
+
+    // The spool is moved, with Dovecot's lists. What came before is there, and what comes goes there; a message that was kept is known.
+    machine
+        .sh("mailstore-dovecot-archive --into /etc/dovecot --force && systemctl restart dovecot && mkdir -p /srv/mail");
+    machine.sh("touch /var/lib/mailstore/dovecot/before");
+    let said = machine.sh(&format!("set -e\n{}", commands(SETUP, "systemctl stop mailstore dovecot")));
+    assert!(said.contains("the service may write in /srv/mail/mailSpool\n"), "{said}");
+    wait_until("it is ready", START, || machine.journal("mailstore").ends_with(" ready\n"));
+    let next = corpus::numbered(2);
+    provider.mailbox("joe").put("INBOX", Place::New, &next);
+    for (number, message) in [(1, &message), (2, &next)] {
+        let from = format!("pop3s://mail.office.example/{number}");
+        let args = [&args[..args.len() - 1], &[&from]].concat();
+        assert_eq!(&run_with_input("curl", &args, b"", lab.path()).ok().stdout, message);
+    }
+    let kept = Spool::at(&machine.path("/srv/mail/mailSpool")).list();
+    let mut bytes: Vec<_> = kept.iter().map(|kept| &kept.bytes).collect();
+    bytes.sort();
+    assert_eq!(bytes, [&message, &next]);
+    assert!(!machine.path(SPOOL).exists(), "a new spool was begun");
+    let served = "doveadm mailbox status -u joe@example.com messages INBOX; test -e /srv/mail/dovecot/before";
+    assert_eq!(machine.sh(served), "INBOX messages=2\n");
     let said = install("scripts/install --uninstall", "");
     assert!(said.contains("The mail and the configuration stay."), "{said}");
 }
