@@ -391,7 +391,7 @@ impl Pump<'_, '_> {
                     let first = self.host.wire().received == 0 && !stream.is_tls();
                     self.host.wire().received += n as u64;
                     // RFC 8446, section 5.1: a record of a handshake. No protocol's command begins so.
-                    if first && said[0] == TLS_HANDSHAKE {
+                    if first && said.first() == Some(&TLS_HANDSHAKE) {
                         self.host.wire().end(End::Fault(SPEAKS_TLS.to_owned()));
                     }
                 }
