@@ -158,6 +158,15 @@ fn a_thousand_clients_before_a_server_that_is_down_leave_one_line_and_its_return
     assert!(proxy.stop().contains(" counters imap:a sessions=1002 "));
 }
 
+/// What the server says to a message of Ann's.
+fn send(proxy: &Proxy, subject: &str) -> String {
+    let mut client = Client::new(Kind::Smtp, connect(proxy.port("smtp:a")));
+    for line in ["EHLO x", "MAIL FROM:<ann@example.org>", "RCPT TO:<bob@example.org>", "DATA"] {
+        client.say(line.as_bytes());
+    }
+    client.say(format!("Subject: {subject}\r\n\r\n.").as_bytes())
+}
+
 #[test]
 fn a_spool_that_can_be_written_again_is_told_of_once() {
     let lab = Lab::new();
@@ -167,13 +176,7 @@ fn a_spool_that_can_be_written_again_is_told_of_once() {
     command.env("LD_PRELOAD", preload::shim(&lab, "full"));
     command.env("FULL_WHILE", lab.path().join("full"));
     let proxy = Proxy::by(&lab, "", &before(&lab, Kind::Smtp, Tls::None, port), command);
-    let send = |text: &str| {
-        let mut client = Client::new(Kind::Smtp, connect(proxy.port("smtp:a")));
-        for line in ["EHLO x", "MAIL FROM:<ann@example.org>", "RCPT TO:<bob@example.org>", "DATA"] {
-            client.say(line.as_bytes());
-        }
-        client.say(format!("Subject: {text}\r\n\r\n.").as_bytes())
-    };
+    let send = |text: &str| send(&proxy, text);
     assert!(send("one").starts_with("250"));
     fs::write(lab.path().join("full"), "").unwrap();
     assert!(!send("two").starts_with("250") && !send("three").starts_with("250"));
@@ -189,13 +192,7 @@ fn a_spool_that_was_moved_away_is_told_of_and_mail_is_kept_in_its_place() {
     let lab = Lab::new();
     let port = toy(Kind::Smtp, Temper::Accepts, "", None);
     let proxy = Proxy::start(&lab, &before(&lab, Kind::Smtp, Tls::None, port));
-    let send = |text: &str| {
-        let mut client = Client::new(Kind::Smtp, connect(proxy.port("smtp:a")));
-        for line in ["EHLO x", "MAIL FROM:<ann@example.org>", "RCPT TO:<bob@example.org>", "DATA"] {
-            client.say(line.as_bytes());
-        }
-        assert!(client.say(format!("Subject: {text}\r\n\r\n.").as_bytes()).starts_with("250"));
-    };
+    let send = |text: &str| assert!(send(&proxy, text).starts_with("250"));
     let spool = proxy.spool().path().to_owned();
     send("one");
     fs::rename(&spool, lab.path().join("moved")).unwrap();
