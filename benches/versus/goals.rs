@@ -1,11 +1,11 @@
 //! What is asked of MailStore, as ratios to others in the same run, and how far it is from it.
 //!
-//! The goals were set on a machine that hashes a gigabyte in one CPU second. What this machine takes longer is added to those that have
+//! The goals were set on a machine that hashes a gigabyte in one CPU second. What this machine takes longer, measured beside each figure, is added to those that have
 //! hashing in them, and said: to CPU seconds whole, to the time between two messages as if all processors did nothing else at the same time.
 
 use std::thread;
 
-use crate::measure::CLIENTS;
+use crate::measure::{CLIENTS, HASHING};
 use crate::report::{Results, Rounds, median, number};
 use crate::rows::{MIB, Row};
 
@@ -105,48 +105,52 @@ fn goals() -> Vec<Goal> {
 
 /// Of the rows that were asked for.
 pub(crate) fn verdicts(results: &Results, rows: &[Row], label: &str) -> Vec<Verdict> {
-    let hash = results.rounds("machine", "SHA-256 (OpenSSL)").and_then(|rounds| rounds.get("s_gb"));
-    let slower = hash.map_or(0.0, |hash| (median(hash) - HASH_S_GB).max(0.0));
     let asked = goals().into_iter().filter(|goal| rows.iter().any(|row| row.name == goal.row));
-    asked.map(|goal| verdict(&goal, results, label, slower)).collect()
+    asked.map(|goal| verdict(&goal, results, label)).collect()
 }
 
-fn verdict(goal: &Goal, results: &Results, label: &str, slower: f64) -> Verdict {
+fn verdict(goal: &Goal, results: &Results, label: &str) -> Verdict {
     let figure = |peer: &str, name: &str| -> Option<Vec<f64>> {
         results.rounds(goal.row, peer).and_then(|rounds: &Rounds| rounds.get(name)).cloned()
     };
-    let more = slower * goal.hashed_gb;
-    let at_once = thread::available_parallelism().map_or(1, usize::from).min(CLIENTS) as f64;
-    let adjusted = |limit: f64| if goal.at_most { limit + more } else { 1.0 / (1.0 / limit + more / at_once) };
+    // Round by round: what changed for all in between does not count.
     let own = figure(label, goal.figure);
+    let rounds = own.as_ref().map_or(0, Vec::len);
+    let hash = figure(label, HASHING).unwrap_or_default();
+    let at_once = thread::available_parallelism().map_or(1, usize::from).min(CLIENTS) as f64;
+    let more = |round: usize| hash.get(round).map_or(0.0, |hash| (hash - HASH_S_GB).max(0.0) * goal.hashed_gb);
+    let adjusted = |(round, limit): (usize, f64)| match goal.at_most {
+        true => limit + more(round),
+        false => 1.0 / (1.0 / limit + more(round) / at_once),
+    };
     let (limits, mut text) = match goal.limit {
-        Limit::Fixed(limit) => (own.as_ref().map(|own| vec![adjusted(limit); own.len()]), number(limit)),
+        Limit::Fixed(limit) => (Some(vec![limit; rounds]), number(limit)),
         Limit::Of(peer, times, plus) => {
-            let limits: Option<Vec<f64>> = figure(peer, goal.figure)
-                .map(|theirs| theirs.iter().map(|value| adjusted(value * times + plus)).collect());
+            let limits = figure(peer, goal.figure)
+                .map(|theirs| theirs.iter().map(|value| value * times + plus).collect::<Vec<_>>());
             let times = if times == 1.0 { peer.to_owned() } else { format!("{times} x {peer}") };
             (limits, if plus > 0.0 { format!("{times} + {plus}") } else { times })
         }
         Limit::Own(name, times) => {
-            let limits: Option<Vec<f64>> =
-                figure(label, name).map(|values| values.iter().map(|value| value * times).collect());
+            let limits = figure(label, name).map(|values| values.iter().map(|value| value * times).collect::<Vec<_>>());
             (limits, format!("{times} x its own at fewer"))
         }
     };
-    if more > 0.0 {
-        let added = if goal.at_most {
-            format!("+{}: ", number(more))
-        } else {
-            format!("+{} ms a message: ", number(more / at_once * 1e3))
+    let limits: Option<Vec<f64>> =
+        limits.map(|limits| limits.into_iter().enumerate().map(adjusted).collect()).filter(|_| rounds > 0);
+    let added: Vec<f64> = (0..rounds).map(more).filter(|more| *more > 0.0).collect();
+    if !added.is_empty() {
+        let added = match goal.at_most {
+            true => format!("+{}", number(median(&added))),
+            false => format!("+{} ms a message", number(median(&added) / at_once * 1e3)),
         };
-        text += &format!(" ({added}this CPU hashes a GB in {} s)", number(slower + HASH_S_GB));
+        text += &format!(" ({added}: a GB was hashed in {} s)", number(median(&hash)));
     }
-    if let Some(limits) = limits.as_ref().filter(|_| !matches!(goal.limit, Limit::Fixed(_)) || more > 0.0) {
+    if let Some(limits) = limits.as_ref().filter(|_| !matches!(goal.limit, Limit::Fixed(_)) || !added.is_empty()) {
         text += &format!(" = {}", number(median(limits)));
     }
     let goal_text = format!("{} {text}", if goal.at_most { "<=" } else { ">=" });
     let measured = own.as_deref().map(median);
-    // Round by round: what changed for both in between does not count.
     let ratio = own
         .zip(limits)
         .map(|(own, limits)| median(&own.iter().zip(&limits).map(|(own, limit)| own / limit).collect::<Vec<_>>()));

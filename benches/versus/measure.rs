@@ -17,6 +17,9 @@ use crate::{Outcome, Run};
 /// At once, where messages pass.
 pub(crate) const CLIENTS: usize = 4;
 
+/// CPU seconds a GB of SHA-256, just before and after what else was measured: these machines change from one minute to the next.
+pub(crate) const HASHING: &str = "s_gb";
+
 /// Figures by name: one of each a round.
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
@@ -43,7 +46,18 @@ pub(crate) fn row(row: &Row, peer: &Peer, stage: &Stage<'_>, client: &Client, ru
             let count = (count(size, row.sync, run) / slow).max(1);
             let task = Task { work, size, count, ..task };
             let taken = stage.origin.taken.load(Ordering::Relaxed) + (CLIENTS * count) as u64;
-            passing(&task.run(peer.pid(), || peer.delivers(stage.origin, taken))?)
+            let hashing = || match peer.which {
+                Which::MailStore(_) if run != Run::Warm => {
+                    floor::hashing(if run == Run::Full { 48 } else { 8 }).map(Some)
+                }
+                _ => Ok(None),
+            };
+            let before = hashing()?;
+            let mut figures = passing(&task.run(peer.pid(), || peer.delivers(stage.origin, taken))?);
+            if let (Some(before), Some(after)) = (before, hashing()?) {
+                figures.insert(HASHING, (before + after) / 2.0);
+            }
+            figures
         }
         What::Noop | What::Logins if !login => return Ok(None),
         What::Noop => {
