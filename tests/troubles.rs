@@ -217,7 +217,7 @@ fn a_client_that_speaks_tls_where_none_is_spoken_from_the_start_is_told_of() {
         let port = proxy.port(&format!("{}:a", kind.key()));
         let spoken = client::run("openssl", &["s_client", "-connect", &format!("127.0.0.1:{port}")]);
         assert_ne!(spoken.code, Some(0));
-        proxy.tells_of(" reason=the client speaks TLS from the start, which this listen_tls does not mean: ");
+        proxy.tells_of(" reason=the client speaks TLS from the start, and listen_tls is not implicit: ");
         assert!(proxy.stop().contains(" stopped"));
     }
 }

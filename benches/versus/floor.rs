@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Outcome;
 use crate::load::Sample;
-use crate::measure::Figures;
+use crate::measure::{Figures, HASHING};
 use crate::message::Template;
 use crate::rows::{KIB, MIB};
 
@@ -47,8 +47,8 @@ pub(crate) fn machine(dir: &Path, megabytes: usize) -> Outcome<[(&'static str, F
     (0..count).try_for_each(|n| maildir.keep(n, message.next(b""), false))?;
     let file = (spent()? - begun) * 1e6 / count as f64;
     Ok([
-        ("SHA-256 (OpenSSL)", Figures::from([("s_gb", openssl)])),
-        ("SHA-256 (sha2)", Figures::from([("s_gb", sha2)])),
+        ("SHA-256 (OpenSSL)", Figures::from([(HASHING, openssl)])),
+        ("SHA-256 (sha2)", Figures::from([(HASHING, sha2)])),
         ("a 4 KiB file", Figures::from([("file_us", file)])),
     ])
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::measure::{CLIENTS, HASHING};
 use crate::report::{Results, Rounds, median, number};
-use crate::rows::{MIB, Row};
+use crate::rows::{Row, What};
 
 /// CPU s a GB of SHA-256 where the goals were set.
 const HASH_S_GB: f64 = 1.0;
@@ -27,8 +27,18 @@ struct Goal {
     /// Else at least.
     at_most: bool,
     limit: Limit,
-    /// The share of a gigabyte that the figure's unit hashes; of a rate, one message.
-    hashed_gb: f64,
+}
+
+impl Goal {
+    /// The share of a gigabyte that its unit hashes; of a rate, one message. Beside the machine, which writes and does not hash, nothing is added.
+    fn hashed_gb(&self, row: &Row) -> f64 {
+        match (row.what, self.figure) {
+            (What::Pass(_, size), "cpu_1000") => size as f64 * 1000.0 / 1e9,
+            (What::Pass(..), "cpu_gb") => 1.0,
+            (What::Pass(_, size), "rate") if !row.sync => size as f64 / 1e9,
+            _ => 0.0,
+        }
+    }
 }
 
 /// How it came out for one build.
@@ -43,17 +53,10 @@ pub(crate) struct Verdict {
 
 fn goals() -> Vec<Goal> {
     use Limit::{Fixed, Of, Own};
-    let small_gb = 4096.0 * 1000.0 / 1e9;
-    let of_a_message = |row: &str| match (row.starts_with("sync"), row.contains("-4k"), row.contains("-1m")) {
-        (false, true, _) => 4096.0 / 1e9,
-        (false, _, true) => MIB as f64 / 1e9,
-        _ => 0.0,
-    };
-    let goal = |row, figure, at_most, limit, hashed_gb| Goal { row, figure, at_most, limit, hashed_gb };
-    let cpu = |row, limit| goal(row, "cpu_1000", true, limit, small_gb);
-    let large = |row, limit| goal(row, "cpu_gb", true, limit, 1.0);
-    let rate = |row, limit| goal(row, "rate", false, limit, of_a_message(row));
-    let at_most = |row, figure, limit| goal(row, figure, true, limit, 0.0);
+    let at_most = |row, figure, limit| Goal { row, figure, at_most: true, limit };
+    let cpu = |row, limit| at_most(row, "cpu_1000", limit);
+    let large = |row, limit| at_most(row, "cpu_gb", limit);
+    let rate = |row, limit| Goal { row, figure: "rate", at_most: false, limit };
     vec![
         cpu("smtp-4k", Of("haproxy", 1.5, 0.0)),
         rate("smtp-4k", Of("haproxy", 0.75, 0.0)),
@@ -105,11 +108,11 @@ fn goals() -> Vec<Goal> {
 
 /// Of the rows that were asked for.
 pub(crate) fn verdicts(results: &Results, rows: &[Row], label: &str) -> Vec<Verdict> {
-    let asked = goals().into_iter().filter(|goal| rows.iter().any(|row| row.name == goal.row));
-    asked.map(|goal| verdict(&goal, results, label)).collect()
+    let asked = goals().into_iter().filter_map(|goal| Some((rows.iter().find(|row| row.name == goal.row)?, goal)));
+    asked.map(|(row, goal)| verdict(&goal, goal.hashed_gb(row), results, label)).collect()
 }
 
-fn verdict(goal: &Goal, results: &Results, label: &str) -> Verdict {
+fn verdict(goal: &Goal, hashed_gb: f64, results: &Results, label: &str) -> Verdict {
     let figure = |peer: &str, name: &str| -> Option<Vec<f64>> {
         results.rounds(goal.row, peer).and_then(|rounds: &Rounds| rounds.get(name)).cloned()
     };
@@ -118,7 +121,7 @@ fn verdict(goal: &Goal, results: &Results, label: &str) -> Verdict {
     let rounds = own.as_ref().map_or(0, Vec::len);
     let hash = figure(label, HASHING).unwrap_or_default();
     let at_once = thread::available_parallelism().map_or(1, usize::from).min(CLIENTS) as f64;
-    let more = |round: usize| hash.get(round).map_or(0.0, |hash| (hash - HASH_S_GB).max(0.0) * goal.hashed_gb);
+    let more = |round: usize| hash.get(round).map_or(0.0, |hash| (hash - HASH_S_GB).max(0.0) * hashed_gb);
     let adjusted = |(round, limit): (usize, f64)| match goal.at_most {
         true => limit + more(round),
         false => 1.0 / (1.0 / limit + more(round) / at_once),

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub use fault::Fault;
 use fault::Faults;
+pub use values::user_now;
 
 /// A larger file is not a configuration.
 const FILE_LEN_MAX: u64 = 1 << 20;

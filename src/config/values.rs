@@ -168,11 +168,16 @@ fn unreadable(shown: &str, fault: &std::io::Error) -> String {
     if fault.kind() != std::io::ErrorKind::PermissionDenied {
         return format!("{shown} cannot be read: {fault}; name a PEM file that can be");
     }
-    let me = nix::unistd::geteuid();
-    let user = nix::unistd::User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
+    let user = user_now();
     format!(
         "{shown} cannot be read by {user}: {fault}; let a group that {user} is in read it (chgrp GROUP, chmod 640; its folders need chmod g+x), or start as root with the key user"
     )
+}
+
+/// The name of whom the program runs as, or his number.
+pub fn user_now() -> String {
+    let uid = nix::unistd::geteuid();
+    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// A user of this machine.

@@ -47,7 +47,7 @@ const TURNS_TO_CLEAR: u32 = 4;
 const HASTE: u8 = 63;
 /// What a client begins with that speaks TLS from the start.
 const TLS_HANDSHAKE: u8 = 22;
-const SPEAKS_TLS: &str = "the client speaks TLS from the start, which this listen_tls does not mean: set it to no TLS or to STARTTLS, or write listen_tls = implicit";
+const SPEAKS_TLS: &str = "the client speaks TLS from the start, and listen_tls is not implicit: let it speak none at first, or write listen_tls = implicit";
 /// A handshake in the middle of a session.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For [`Settings::client_closed_wait`].

@@ -44,7 +44,7 @@ const SUITES: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20
 const CLEANSE_PLAINTEXT: SslOptions = SslOptions::from_bits_retain(1 << 1);
 
 /// What remains of a certificate's time when it is spoken of, in days. Who renews by himself does so before that (Let's Encrypt's clients: 30 days).
-const ENDS_SOON_DAYS: i32 = 14;
+const ENDS_SOON_DAYS: u32 = 14;
 
 /// The accepting side: our certificate.
 #[derive(Clone)]
@@ -154,7 +154,7 @@ pub fn forget_errors() {
 
 /// What is wrong with the dates of a chain.
 fn out_of_date(file: &Path, chain: &[X509]) -> Option<String> {
-    let (now, soon) = (Asn1Time::days_from_now(0).ok()?, Asn1Time::days_from_now(ENDS_SOON_DAYS as u32).ok()?);
+    let (now, soon) = (Asn1Time::days_from_now(0).ok()?, Asn1Time::days_from_now(ENDS_SOON_DAYS).ok()?);
     let whose = |place: usize| if place == 0 { "the certificate" } else { "a certificate of its chain" };
     let what = chain.iter().enumerate().find_map(|(place, one)| {
         let (begins, ends, whose) = (one.not_before(), one.not_after(), whose(place));
@@ -495,6 +495,7 @@ mod tests {
         let authorities = |file: &Path| Connector::load("localhost", Some(file)).map(|_| ()).unwrap_err().text;
         assert!(authorities(&empty).contains("BEGIN CERTIFICATE") && authorities(&missing).contains("cannot be read"));
     }
+
     #[test]
     fn a_certificate_that_is_not_valid_now_or_not_for_long_is_spoken_of() {
         let at = |half_days: i64| {

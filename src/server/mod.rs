@@ -119,7 +119,7 @@ impl Server {
             "MailStore {} configuration={} user={} spool={}",
             env!("CARGO_PKG_VERSION"),
             escape_path(&config.file),
-            logging::escape(privileges::user_now().as_bytes()),
+            logging::escape(config::user_now().as_bytes()),
             escape_path(&config.shared.spool)
         );
         clear_up(&archive, &config);

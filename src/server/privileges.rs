@@ -31,12 +31,6 @@ pub fn confine() {
     let _ = prctl::set_no_new_privs().map_err(tell("gaining rights by programs that are set-uid"));
 }
 
-/// The name of whom the program runs as, or his number.
-pub(super) fn user_now() -> String {
-    let uid = geteuid();
-    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
-}
-
 /// As many open files as the hard limit allows; new files are for the owner only.
 pub(super) fn prepare(shared: &Shared) {
     umask(Mode::from_bits_truncate(0o077));

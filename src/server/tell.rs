@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{check, privileges};
+use super::check;
 use crate::archive::{self, Archive};
-use crate::config::{Config, Fault};
+use crate::config::{self, Config, Fault};
 use crate::logging;
 
 /// Logs what a program that died had left.
@@ -28,7 +28,7 @@ pub(super) fn clear_up(archive: &Archive, config: &Config) {
 
 /// What helps where the spool was made by another user, as before `user` was set; or cannot be made.
 fn give_away(config: &Config) -> String {
-    let user = config.shared.user.clone().unwrap_or_else(privileges::user_now);
+    let user = config.shared.user.clone().unwrap_or_else(config::user_now);
     let spool = config.shared.spool.display();
     if fs::symlink_metadata(&config.shared.spool).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         return format!("; to make it, as root: install -d -m 700 -o {user} {spool}");

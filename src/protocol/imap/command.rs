@@ -306,7 +306,15 @@ mod tests {
         for line in ["{+}", "{+5+}", "{5++}", "{5+ }", "{5 +}", "{5+} ", "{5+}  "] {
             odd(&format!("a APPEND x {line}"), false);
         }
-        for line in ["a LOGIN joe {pass}", "a LOGIN joe pass{} ", "a LOGIN joe \"{-5}", "a X \"{}\" ", "a X y "] {
+        for line in [
+            "a LOGIN joe {pass}",
+            "a LOGIN joe pass{}",
+            "a LOGIN joe pass{} ",
+            "a LOGIN joe \"{-5}",
+            "a X \"{}\"",
+            "a X \"{}\" ",
+            "a X y ",
+        ] {
             assert_eq!(client_line_end(line.as_bytes()), LineEnd::Plain, "{line}");
         }
         assert_eq!(client_line_end(b"a X {5+}"), literal(5, false));
