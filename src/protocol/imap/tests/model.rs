@@ -1,6 +1,6 @@
 //! Sessions of any kind against a model of a server: nothing slips by, nothing goes that nobody asked to delete, and no client notices.
 //!
-//! Two clients, each through a session of its own over one archive, share the mailboxes of a server (`server`) with somebody past the proxy. They
+//! Two clients, each through a session of its own over one archive, share the mailboxes (`world`) of a server (`server`) with somebody past the proxy. They
 //! say what `steps` lists, pipelined or not; octets arrive in pieces and by turns. `server` checks whatever it is asked to do, `client`
 //! whatever it gets to hear, `play` what is kept.
 
@@ -10,6 +10,7 @@ mod host;
 mod play;
 mod server;
 mod steps;
+mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::host::Stream;
-use super::server::{Effect, Got, Intent, MAILBOXES, Server};
+use super::server::{Effect, Got, Intent, Server};
 use super::steps::{ITEMS, Say, Set, mailbox};
+use super::world::{MAILBOXES, TRASH};
 
 /// A command that is not answered.
 pub(super) struct Open {
@@ -358,7 +359,7 @@ impl Client {
                 } else {
                     assert_eq!(heard, reply.bytes.escape_ascii().to_string(), "heard, and said by the server");
                     for content in reply.whole {
-                        let trash = self.view.as_ref().is_some_and(|view| view.mailbox == super::server::TRASH);
+                        let trash = self.view.as_ref().is_some_and(|view| view.mailbox == TRASH);
                         assert!(
                             trash || !words.starts_with(b"OK") || kept(&content, before),
                             "{heard} and a message of it is not kept"

@@ -1,6 +1,7 @@
 //! The model server's answer to a FETCH, for one message.
 
-use super::server::{Message, SEEN, Ways, flags};
+use super::server::flags;
+use super::world::{Message, SEEN, Ways};
 
 /// What the proxy takes out of the answers to its own FETCHes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::client::Client;
 use super::host::{Archive, SharedHost};
-use super::server::{Around, DELETED, MAILBOXES, SEEN, Server, TRASH, World};
+use super::server::{Around, Server};
 use super::steps::{Case, Say, Step, mailbox};
+use super::world::{DELETED, MAILBOXES, SEEN, TRASH, World};
 use crate::config::{Follow, TlsMode};
 use crate::protocol::imap::tests::shared;
 use crate::protocol::imap::{FolderRules, Imap, Settings};

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::server::{Refusal, Ways};
+use super::world::{Refusal, Ways};
 use crate::config::Follow;
 
 /// Messages of the client's view, from 0.
